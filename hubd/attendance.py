@@ -1,0 +1,240 @@
+"""Attendance: connections come, subscribe, resume, and go."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from hubd.clock import Clock
+from hubd.core.channel import Channel, Kind, parse_channel
+from hubd.core.connection import Connection, Visibility
+from hubd.core.cursor import Cursor, read_cursor
+from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.presence import Presence
+from hubd.core.registry import Registry
+from hubd.core.replay import Replay, put_gaps
+from hubd.core.ring import Rings
+from hubd.core.subscriptions import DurableSubscriptions
+from hubd.core.watch import Watches
+from hubd.pump import WRITE_BYTES
+
+Fields = dict[str, Any]
+
+
+class Attendance:
+    """Who is here and what each connection gets. ``sequence`` is the last publication's number, of this ``epoch``."""
+
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        epoch: str,
+        rings: Rings,
+        registry: Registry,
+        presence: Presence,
+        watches: Watches,
+        durables: DurableSubscriptions,
+        subscriptions: int,
+        ping_s: float,
+    ) -> None:
+        self._clock = clock
+        self._epoch = epoch
+        self._rings = rings
+        self._registry = registry
+        self._presence = presence
+        self._watches = watches
+        self._durables = durables
+        self._limit = subscriptions or sys.maxsize
+        self._ping_s = ping_s
+        self.sequence = 0
+
+    def cursor(self, sequence: int | None = None) -> str:
+        """The cursor of a sequence number, by default of the last one."""
+        return str(Cursor(self._epoch, self.sequence if sequence is None else sequence))
+
+    def cursor_of(self, connection: Connection) -> str:
+        """Where a connection stands once everything in its outbox has been received."""
+        if not connection.replays:
+            return self.cursor()
+        return self.cursor(min(replay.position for replay in connection.replays))
+
+    def attach(self, connection: Connection, topics: Iterable[str] = (), cursor: str | None = None) -> None:
+        """Take in a connection: its place in the sequence is fixed when this returns, and nothing after is missed.
+
+        Of ``topics`` those that it may not have are left out. With a cursor it replays from there.
+        """
+        now = self._clock.monotonic()
+        self._rings.expire(now)
+        user = self._registry.add(connection)
+        replay, reason = self._replay_from(cursor) if cursor is not None else (None, "")
+        position = self.sequence if replay is None else replay.position
+        connection.since = position
+        for name in self._durables.recheck(connection.identity, self._clock.now()):
+            self._join(connection, name, position)
+        for name in self._permitted(connection, topics):
+            self._join(connection, name, position)
+        self._presence.changed(user, now)
+        gaps = replay.find_gaps(connection, self._rings) if replay is not None else []
+        if connection.control:
+            welcome: Fields = {
+                "hub": "welcome",
+                "user": user.id,
+                "connection": connection.id,
+                "cursor": self.cursor(position),
+                "topics": list(connection.topics),
+                "ping_s": self._ping_s,
+            }
+            if replay is not None:
+                welcome["recovered"] = not gaps and not reason
+            connection.put_control(welcome)
+        if replay is None:
+            connection.live = True
+            return
+        put_gaps(connection, [None] if reason else [], reason)
+        put_gaps(connection, gaps, "evicted")
+        connection.replays.append(replay)
+
+    def _replay_from(self, text: str) -> tuple[Replay, str]:
+        """The replay that a cursor asks for, and why it can't be honoured (empty: it can)."""
+        cursor = read_cursor(text)
+        if cursor is None or (cursor.epoch == self._epoch and cursor.sequence > self.sequence):
+            return Replay(0, told=self.sequence), "bad_cursor"
+        if cursor.epoch != self._epoch:
+            return Replay(0, told=self.sequence), "epoch"
+        return Replay(cursor.sequence), ""
+
+    def _permitted(self, connection: Connection, topics: Iterable[str]) -> list[str]:
+        found = []
+        for text in topics:
+            try:
+                channel = parse_channel(text)
+            except Problem:
+                continue
+            if channel.kind is Kind.TOPIC and connection.identity.may_subscribe(channel):
+                found.append(channel.name)
+        return found[: self._limit]
+
+    def _join(self, connection: Connection, name: str, since: int) -> None:
+        if name in connection.topics or len(connection.topics) >= self._limit:
+            return
+        if self._registry.join(connection, name, since):
+            self._watches.joined(name, connection.identity.user)
+
+    def leave(self, connection: Connection, name: str) -> None:
+        """Unsubscribe a connection from a topic; nothing happens where it isn't subscribed."""
+        if self._registry.leave(connection, name):
+            self._watches.left(name, connection.identity.user)
+
+    def detach(self, connection: Connection) -> bool:
+        """Take a connection off everything; False when it was off already."""
+        user = connection.user
+        if user is None or connection not in self._registry.connections:
+            return False
+        now = self._clock.monotonic()
+        connection.live = False
+        connection.replays.clear()
+        self._watches.drop(connection)
+        for name in self._registry.remove(connection, now):
+            self._watches.left(name, user.id)
+        self._presence.changed(user, now)
+        return True
+
+    def read_on(self, connection: Connection) -> None:
+        """Let a resuming connection read some more; when nothing is left it turns live, in this very step."""
+        replay = connection.replays[0]
+        if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), WRITE_BYTES):
+            return
+        connection.replays.pop(0)
+        if replay.finish is not None:
+            replay.finish(replay)
+        if not connection.replays:
+            connection.live = True
+
+    def channels(self, connection: Connection, topics: Sequence[str], *, leaving: bool = False) -> list[Channel]:
+        """The channels of these names, all of which the connection may have (or is ``leaving``); else a ``Problem``."""
+        found, errors = [], []
+        for place, text in enumerate(topics):
+            try:
+                found.append(parse_channel(text))
+            except Problem as problem:
+                errors.append(FieldError(f"topics.{place}" if len(topics) > 1 else "topic", problem.message))
+        if errors:
+            raise invalid(errors)
+        for channel in found:
+            if not leaving and not connection.identity.may_subscribe(channel):
+                raise Problem("forbidden", f"you may not subscribe to {channel.name!r}, or there is no such topic")
+        return found
+
+    def check_room(self, connection: Connection, channels: Sequence[Channel]) -> None:
+        """A ``Problem`` when these topics would be too many for the connection."""
+        new = sum(channel.kind is Kind.TOPIC and channel.name not in connection.topics for channel in channels)
+        if len(connection.topics) + new > self._limit:
+            raise Problem("subscription_limit", f"a connection may have {self._limit} subscriptions")
+
+    def subscribe(
+        self, connection: Connection, channels: Sequence[Channel], cursor: str | None, done: Callable[[Fields], None]
+    ) -> None:
+        """Join topics for which there is room; ``done`` gets the reply's fields, behind the replayed frames."""
+        names = [channel.name for channel in channels]
+        new = tuple(
+            channel.name for channel in channels if channel.kind is Kind.TOPIC and channel.name not in connection.topics
+        )
+        if cursor is None or not new:
+            for name in new:
+                self._join(connection, name, self.sequence)
+            extra = {"recovered": True, "replayed": 0} if cursor is not None else {}
+            done({"topics": names, **extra, "cursor": self.cursor_of(connection)})
+            return
+        self._rings.expire(self._clock.monotonic())
+        replay, reason = self._replay_from(cursor)
+        replay.names = new
+
+        def finish(replay: Replay) -> None:
+            fields = {"topics": names, "recovered": not reason and not replay.gaps, "replayed": replay.count}
+            done({**fields, "cursor": self.cursor_of(connection)})
+
+        replay.finish = finish
+        replay.end = self.sequence if connection.live else connection.replays[-1].position
+        for name in new:
+            self._join(connection, name, replay.position)
+        put_gaps(connection, [None] if reason else [], reason)
+        self._start(connection, replay)
+
+    def _start(self, connection: Connection, replay: Replay) -> None:
+        """Replay topics that are new to a connection; if that takes longer, the connection resumes as a whole."""
+        if not connection.live:
+            connection.replays.insert(len(connection.replays) - 1, replay)
+            return
+        connection.live = False
+        connection.replays += [replay, Replay(self.sequence)]
+        self.read_on(connection)
+        if len(connection.replays) == 1:  # the topics are through, and nothing was published meanwhile
+            connection.replays.clear()
+            connection.live = True
+
+    def join_durables(self, user: str) -> None:
+        """Join the connections of a user to his durable subscriptions; to his own, as far as their tokens allow it."""
+        counting = self._durables.counting(user, self._clock.now())
+        grants = self._durables.of(user)
+        for connection in self._registry.connections_of(user):
+            for topic in counting:
+                if grants[topic].by_server or connection.identity.may_subscribe(parse_channel(topic)):
+                    self._join(connection, topic, self.sequence)
+
+    def set_visibility(self, connection: Connection, visibility: Visibility) -> None:
+        """The connection says whether its tab can be seen; 'visible' counts as input."""
+        now = self._clock.monotonic()
+        connection.visibility = visibility
+        if visibility is Visibility.VISIBLE:
+            connection.input_at = now
+        assert connection.user is not None
+        self._presence.changed(connection.user, now)
+
+    def recheck(self, connection: Connection) -> None:
+        """Its identity has changed (a fresh token): leave the topics that the new one doesn't allow."""
+        counting = self._durables.recheck(connection.identity, self._clock.now())
+        for name in list(connection.topics):
+            if name not in counting and not connection.identity.may_subscribe(parse_channel(name)):
+                self.leave(connection, name)
+        for topic in list(connection.watching or ()):
+            if not connection.identity.may_subscribe(parse_channel(topic)):
+                self._watches.unwatch(connection, topic)

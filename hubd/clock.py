@@ -1,0 +1,28 @@
+"""The only place that knows the time: handed to whoever needs it, so that tests can turn it."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What hubd asks of a clock."""
+
+    def now(self) -> float:
+        """Unix seconds: for what people and other machines see (`sent_at`, expiry of tokens)."""
+        ...
+
+    def monotonic(self) -> float:
+        """Seconds that never go back: for how long something took or may take."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment."""
+        return time.monotonic()

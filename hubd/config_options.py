@@ -1,0 +1,333 @@
+"""Every option of hubd, declared once: its default, its check and the comment it has in ``config.toml``."""
+
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from hubd import config_checks as checks
+from hubd.jwt_keys import JwtKeys, prepare_keys, read_key_file
+
+Seconds = Annotated[float, Field(allow_inf_nan=False), AfterValidator(checks.whole_if_integral)]
+Host = Annotated[str, AfterValidator(checks.host)]
+Origin = Annotated[str, AfterValidator(checks.origin)]
+Network = Annotated[str, AfterValidator(checks.network)]
+TopicPattern = Annotated[str, AfterValidator(checks.topic_pattern)]
+ChannelPattern = Annotated[str, AfterValidator(checks.channel_pattern)]
+PluginName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]*$")]
+ListOf = Field(strict=False)
+"""Marks a tuple that TOML gives as a list: strictness would ask for a Python tuple."""
+
+NOT_YET: dict[str, Any] = {"used": False}
+"""``json_schema_extra`` of an option that is checked, but that this version doesn't act upon."""
+
+
+class Section(BaseModel):
+    """A table of the config: frozen, without unknown keys, without conversions, silent about what was put in."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
+
+    def unused(self, prefix: str) -> Iterator[str]:
+        """The paths of the options in here that were changed, and that this version doesn't act upon."""
+        for name, field in type(self).model_fields.items():
+            extra = field.json_schema_extra
+            not_yet = isinstance(extra, dict) and extra.get("used") is False
+            if not_yet and name in self.model_fields_set and getattr(self, name) != field.get_default():
+                yield f"{prefix}.{name}"
+
+
+class Server(Section):
+    """Where the hub listens."""
+
+    host: Host = Field("127.0.0.1", description="Address or name to listen on; 0.0.0.0 or :: for every interface.")
+    port: int = Field(8080, ge=0, le=65535, description="Port; 0 takes a free one, which the ready line then tells.")
+    public_url: Annotated[str, AfterValidator(checks.optional_origin)] = Field(
+        "",
+        description="The address that browsers know the hub by, such as https://hub.example.com."
+        " Pages from there may connect and call the API.",
+    )
+    drain_s: Seconds = Field(30, ge=0, le=3600, description="How long a stop may take, in seconds.")
+    trusted_proxies: Annotated[tuple[Network, ...], ListOf] = Field(
+        (),
+        description="Addresses or networks of the proxies in front, whose X-Forwarded-For is believed.",
+        json_schema_extra=NOT_YET,
+    )
+    admin_port: int = Field(
+        0,
+        ge=0,
+        le=65535,
+        description="A port of its own for health and metrics; 0: on the same listener.",
+        json_schema_extra=NOT_YET,
+    )
+
+
+class JwtKey(Section):
+    """A key that users' tokens are signed with. Give exactly one of key, key_file and jwks_url.
+
+    The algorithm belongs to the key; what a token says about it is never believed. Several tables: any of the keys
+    may have signed. `hubd gen-key jwt` makes one.
+    """
+
+    algorithm: Literal["HS256", "HS384", "HS512", "RS256", "ES256", "EdDSA"] = Field(
+        description="HS256, HS384, HS512, RS256, ES256 or EdDSA.", examples=["HS256"]
+    )
+    key: SecretStr = Field(
+        SecretStr(""),
+        description="The shared secret (HS...: at least 32, 48 or 64 bytes), or a PEM key; the public one suffices.",
+        examples=["..."],
+    )
+    key_file: str = Field(
+        "",
+        description="The same in a file; a relative path starts at this file's folder. White space at the ends of a"
+        " shared secret doesn't count.",
+        examples=["jwt.key"],
+    )
+    jwks_url: Annotated[str, AfterValidator(checks.jwks_url)] = Field(
+        "",
+        description="Where an identity provider publishes its public keys.",
+        examples=["https://id.example.com/.well-known/jwks.json"],
+    )
+    issuer: str = Field(
+        "", description="If given, a token's `iss` has to be this.", examples=["https://id.example.com"]
+    )
+    audience: str = Field("", description="If given, a token's `aud` has to contain this.", examples=["hubd"])
+
+    _keys: JwtKeys | None = PrivateAttr(default=None)
+
+    @model_validator(mode="after")
+    def _prepare(self, info: ValidationInfo) -> Self:
+        given = [name for name in ("key", "key_file", "jwks_url") if getattr(self, name)]
+        if len(given) != 1:
+            has = " and ".join(given) or "none"
+            raise ValueError(f"give exactly one of key, key_file and jwks_url (there is {has})")
+        if self.jwks_url and self.algorithm.startswith("HS"):
+            raise ValueError("a jwks_url publishes public keys: its algorithm is RS256, ES256 or EdDSA")
+        if not self.jwks_url:
+            folder = (info.context or {}).get("folder", ".")
+            text = read_key_file(folder, self.key_file) if self.key_file else self.key.get_secret_value()
+            self._keys = prepare_keys(self.algorithm, text)
+        return self
+
+    @property
+    def keys(self) -> JwtKeys | None:
+        """What verifies and, where it can, signs; None with a ``jwks_url``, whose keys come over the network."""
+        return self._keys
+
+
+class ApiKeyEntry(Section):
+    """An API key of an application's server. `hubd gen-key api --id NAME` makes one and prints its table."""
+
+    id: str = Field(
+        pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+        description="Its name, the second part of the key: hub_NAME_SECRET.",
+        examples=["backend"],
+    )
+    sha256: Annotated[str, AfterValidator(checks.sha256)] = Field(
+        repr=False, description="SHA-256 of the whole key, in hex; the key itself is kept nowhere.", examples=["..."]
+    )
+    rights: Annotated[tuple[Literal["publish", "admin"], ...], ListOf, AfterValidator(checks.not_empty)] = Field(
+        ("publish",), description="What it may do: publish, admin.", examples=[["publish", "admin"]]
+    )
+    channels: Annotated[tuple[ChannelPattern, ...], ListOf] = Field(
+        ("**",), description="The channels it may do that to: * is one segment, ** the rest.", examples=[["**"]]
+    )
+
+
+class Auth(Section):
+    """Who may connect and publish."""
+
+    origins: Annotated[tuple[Origin, ...], ListOf] = Field(
+        (),
+        description="Other web origins whose pages may connect and call the API (CORS), each exactly as"
+        " https://app.example.com.",
+    )
+    query_token: bool = Field(
+        False, description="Accept ?token= in the address. Addresses end up in logs: prefer cookie or ticket."
+    )
+    default_topics: Annotated[tuple[TopicPattern, ...], ListOf] = Field(
+        (), description='Topics that a token without `topics` may subscribe to, as patterns such as "news:*".'
+    )
+    durable_grant_s: Seconds = Field(
+        2592000,
+        gt=0,
+        description="How long a durable subscription that a user made counts after its permission was last checked.",
+    )
+    jwt: Annotated[tuple[JwtKey, ...], ListOf] = ()
+    api_keys: Annotated[tuple[ApiKeyEntry, ...], ListOf] = ()
+
+    @field_validator("api_keys")
+    @classmethod
+    def _distinct(cls, entries: tuple[ApiKeyEntry, ...]) -> tuple[ApiKeyEntry, ...]:
+        ids = [entry.id for entry in entries]
+        again = [place for place, id_ in enumerate(ids) if id_ in ids[:place]]
+        _raise_at(((place, "id"), f"{ids[place]!r} is there twice; give each key its own id") for place in again)
+        return entries
+
+
+class Limits(Section):
+    """What one publisher, one user or one connection may ask of the hub. Where 0 is allowed, it means no limit."""
+
+    message_bytes: int = Field(32768, ge=64, le=16777216, description="Size of one `notification`.")
+    body_bytes: int = Field(4194304, ge=64, le=268435456, description="Size of the body of an HTTP request.")
+    frame_bytes: int = Field(65536, ge=64, le=16777216, description="Size of a WebSocket message from a client.")
+    frames_per_s: int = Field(100, ge=0, description="WebSocket messages a second from one connection; 0: any number.")
+    json_depth: int = Field(16, ge=2, le=100, description="How deep a notification may nest.")
+    json_keys: int = Field(256, ge=1, le=100000, description="How many keys a notification may have, over all levels.")
+    connections: int = Field(0, ge=0, description="Connections in all; 0: what the limit of open files allows.")
+    per_user: int = Field(20, ge=0, description="Connections of one user; 0: any number.")
+    per_ip: int = Field(1000, ge=0, description="Connections from one address; 0: any number.")
+    unauthenticated: int = Field(500, ge=0, description="Connections that haven't said who they are; 0: any number.")
+    subscriptions: int = Field(100, ge=0, description="Topics of one connection; 0: any number.")
+    queue_bytes: int = Field(
+        262144, ge=1024, description="What may wait for one connection before it counts as too slow and is dropped."
+    )
+    auth_s: Seconds = Field(5, gt=0, le=300, description="Seconds that a connection has for its `auth`.")
+    ping_s: Seconds = Field(25, gt=0, le=3600, description="Seconds between two pings to a quiet connection.")
+    pong_s: Seconds = Field(10, gt=0, le=3600, description="Seconds to answer a ping before the connection ends.")
+    publish_per_s: int = Field(0, ge=0, description="Notifications a second from one API key; 0: any number.")
+    id_window_s: Seconds = Field(86400, gt=0, description="Seconds that a publisher's id is remembered for repeats.")
+    id_entries: int = Field(1000000, ge=1, description="How many such ids are remembered at most.")
+
+
+class Replay(Section):
+    """What a client that was away gets on its return. It lives in memory."""
+
+    per_channel: int = Field(100, ge=1, le=1000000, description="Notifications kept per channel, the latest ones.")
+    ttl_s: Seconds = Field(300, gt=0, description="How long they are kept, in seconds.")
+    max_bytes: int = Field(268435456, ge=1, description="Bytes kept over all channels; the oldest go first.")
+
+
+class Delivery(Section):
+    """When a notification that nobody saw goes on to a device, and who counts as being there."""
+
+    push_delay_s: Seconds = Field(
+        7,
+        ge=0,
+        le=3600,
+        description="Seconds that an important notification waits for an ack before it is pushed; 5 to 10 make sense.",
+        json_schema_extra=NOT_YET,
+    )
+    grace_s: Seconds = Field(
+        5, ge=0, le=3600, description="Seconds after the last connection went in which a user may still come back."
+    )
+    attention_ttl_s: Seconds = Field(
+        1800, gt=0, description="Seconds after the last input in which a visible tab counts as looked at."
+    )
+    plain_ack: Literal["alive", "written", "never"] = Field(
+        "alive",
+        description='What settles an important notification for a client that doesn\'t ack: "alive" (a sign of life'
+        ' after it was written), "written" or "never".',
+        json_schema_extra=NOT_YET,
+    )
+
+
+class TypeOptions(Section):
+    """How notifications of one `type` are treated, where the publisher doesn't say."""
+
+    priority: Literal["critical", "important", "informational"] = Field(
+        "important", description="critical, important or informational."
+    )
+    persistence: Literal["ephemeral", "bufferable", "persistent"] = Field(
+        "bufferable", description="ephemeral (live only), bufferable (also replayed) or persistent (also in the inbox)."
+    )
+    ttl_s: int = Field(86400, ge=0, description="Seconds after which it is of no use any more; 0: now or never.")
+    batch_s: Seconds = Field(
+        0,
+        ge=0,
+        description="Seconds in which those of one group become one; 0: each by itself.",
+        json_schema_extra=NOT_YET,
+    )
+    toast: bool = Field(
+        True,
+        description="Whether it interrupts people, so that do-not-disturb holds it back; badges and feeds don't.",
+        json_schema_extra=NOT_YET,
+    )
+
+
+class Store(Section):
+    """Where the hub keeps what has to survive a restart."""
+
+    url: Annotated[str, AfterValidator(checks.store_url)] = Field(
+        "sqlite:///hubd.db",
+        repr=False,
+        description="A SQLite file, or postgresql://user:password@host/database.",
+        json_schema_extra=NOT_YET,
+    )
+
+
+class Hubd(Section):
+    """The hub itself."""
+
+    plugins: Annotated[tuple[PluginName, ...], ListOf] = Field(
+        (),
+        description="Plugins to load, in the order in which they are asked; a [plugins.NAME] table also loads one.",
+        json_schema_extra=NOT_YET,
+    )
+
+
+class Config(Section):
+    """All of it. ``Config()`` is the defaults; ``types`` always has a ``default``."""
+
+    server: Server = Server()
+    auth: Auth = Auth()
+    limits: Limits = Limits()
+    replay: Replay = Replay()
+    delivery: Delivery = Delivery()
+    types: dict[str, TypeOptions] = {"default": TypeOptions()}
+    store: Store = Store()
+    hubd: Hubd = Hubd()
+    plugins: dict[PluginName, dict[str, Any]] = Field({}, repr=False)
+
+    @field_validator("types")
+    @classmethod
+    def _inherit(cls, types: dict[str, TypeOptions]) -> dict[str, TypeOptions]:
+        """Give each type what it doesn't say itself from ``types.default``."""
+        default = types.get("default", TypeOptions())
+        full = {"default": default}
+        for name, options in types.items():
+            values = default.model_dump() | options.model_dump(exclude_unset=True)
+            # The set of given fields stays what the file gave: unused() asks for it.
+            full[name] = TypeOptions.model_construct(options.model_fields_set, **values)
+        _raise_at(
+            ((name, "persistence"), '"ephemeral" is live only, so its priority can\'t be "critical"')
+            for name, options in full.items()
+            if options.priority == "critical" and options.persistence == "ephemeral"
+        )
+        return full
+
+    def type_options(self, name: str) -> TypeOptions:
+        """How notifications of this type are treated; ``types.default`` for one that has no table."""
+        return self.types.get(name) or self.types["default"]
+
+    def unused_settings(self) -> list[str]:
+        """The settings that were changed, and that this version of hubd doesn't act upon."""
+        found: list[str] = []
+        for name in type(self).model_fields:
+            section = getattr(self, name)
+            if isinstance(section, Section):
+                found += section.unused(name)
+        for name, options in self.types.items():
+            found += options.unused(f"types.{name}")
+        return found + [f"plugins.{name}" for name in self.plugins]
+
+
+def _raise_at(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
+    """Raise all these (path, message) as one validation error, if there are any."""
+    details = [
+        InitErrorDetails(type=PydanticCustomError("value_error", "{why}", {"why": message}), loc=path, input=None)
+        for path, message in errors
+    ]
+    if details:
+        raise ValidationError.from_exception_data("config", details)

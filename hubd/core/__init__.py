@@ -1,0 +1,1 @@
+"""What a notification hub is: pure and synchronous, without I/O, clock, randomness or asyncio."""

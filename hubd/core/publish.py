@@ -1,0 +1,195 @@
+"""A publish call: its body, checked field by field, becomes a draft that the hub can publish."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Annotated, Any, NamedTuple
+
+import orjson
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
+
+from hubd.core.channel import Channel, parse_channel
+from hubd.core.document import check_size
+from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.notification import HUB_FIELDS, PRIORITY_OF, Persistence, Priority, is_notification_id
+
+CHANNELS = 10_000
+TTL_S = 366 * 86400
+_WORD = r"^[^\x00-\x1f\x7f]{1,128}$"
+
+
+class TypeDefaults(NamedTuple):
+    """What a notification's type decides when the publish call doesn't."""
+
+    priority: Priority
+    persistence: Persistence
+    ttl_s: float
+
+
+class Bounds(NamedTuple):
+    """How large a notification may be: bytes as JSON, nesting, keys."""
+
+    message_bytes: int
+    json_depth: int
+    json_keys: int
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A publish call that is in order. ``ttl_s`` is in seconds; ``id`` None leaves the choice to the hub."""
+
+    channels: tuple[Channel, ...]
+    payload: dict[str, Any]
+    id: str | None
+    priority: Priority
+    persistence: Persistence
+    ttl_s: float
+    collapse_key: str | None
+    group: str | None
+
+    def fingerprint(self) -> bytes:
+        """The same for equal calls, however they were written; another for others."""
+        said = (
+            [channel.name for channel in self.channels],
+            self.payload,
+            self.priority,
+            self.persistence,
+            self.ttl_s,
+            self.collapse_key,
+            self.group,
+        )
+        return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
+
+
+def _channel(text: str) -> Channel:
+    try:
+        return parse_channel(text)
+    except Problem as problem:
+        raise PydanticCustomError("channel", "{rule}", {"rule": problem.message}) from None
+
+
+def _as_list(value: Any) -> Any:
+    if isinstance(value, dict) and "segment" in value:
+        raise PydanticCustomError("segment", "segments are not supported by this hub: name channels")
+    return [value] if isinstance(value, str) else value
+
+
+def _id(text: str) -> str:
+    if not is_notification_id(text):
+        raise PydanticCustomError("id", "an id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+    return text
+
+
+def _priority(word: str) -> Priority:
+    if word not in PRIORITY_OF:
+        raise PydanticCustomError("priority", "must be one of critical, important, informational")
+    return PRIORITY_OF[word]
+
+
+def _persistence(word: str) -> Persistence:
+    if word not in list(Persistence):
+        raise PydanticCustomError("persistence", "must be one of ephemeral, bufferable, persistent")
+    return Persistence(word)
+
+
+def _no_schedule(value: Any) -> None:
+    if value is not None:
+        raise PydanticCustomError("deliver_at", "scheduling needs a store, which this hub does not have")
+
+
+class PublishBody(BaseModel):
+    """The body of a publish call as it came in."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
+
+    to: Annotated[
+        list[Annotated[str, AfterValidator(_channel)]],
+        BeforeValidator(_as_list),
+        Field(min_length=1, max_length=CHANNELS),
+    ]
+    notification: dict[str, Any]
+    id: Annotated[str, AfterValidator(_id)] | None = None
+    priority: Annotated[str, AfterValidator(_priority)] | None = None
+    persistence: Annotated[str, AfterValidator(_persistence)] | None = None
+    ttl: Annotated[float, Field(ge=0, le=TTL_S, allow_inf_nan=False)] | None = None
+    collapse_key: Annotated[str, Field(pattern=_WORD)] | None = None
+    group: Annotated[str, Field(pattern=_WORD)] | None = None
+    deliver_at: Annotated[None, BeforeValidator(_no_schedule)] = None
+
+
+_MESSAGE_OF = {
+    "missing": "is required",
+    "extra_forbidden": "there is no such field",
+    "string_pattern_mismatch": "must be 1 to 128 characters, none of them a control character",
+}
+
+
+def field_errors(error: ValidationError, prefix: str = "", raw: Any = None) -> list[FieldError]:
+    """A pydantic error as a list of wrong fields."""
+    found = []
+    for one in error.errors(include_url=False, include_context=False, include_input=False):
+        location = one["loc"]
+        if location[:1] == ("to",) and isinstance(raw, Mapping) and isinstance(raw.get("to"), str):
+            location = ("to",)  # a single channel was never a list for whoever sent it
+        path = prefix + ".".join(str(part) for part in location)
+        found.append(FieldError(path, _MESSAGE_OF.get(one["type"], one["msg"])))
+    return found
+
+
+def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft:
+    """Check a publish body and fill in what its type decides; a ``Problem`` names everything that is wrong."""
+    errors: list[FieldError] = []
+    read = None
+    if not isinstance(body, dict):
+        raise invalid([FieldError("", "a publish body is an object with `to` and `notification`")])
+    try:
+        read = PublishBody.model_validate(body)
+    except ValidationError as error:
+        errors += field_errors(error, raw=body)
+    payload = body.get("notification")
+    if isinstance(payload, dict):
+        errors += _payload_errors(payload, bounds)
+    if errors or read is None:
+        raise invalid(errors)
+    if len(orjson.dumps(read.notification)) > bounds.message_bytes:
+        raise Problem("too_large", f"`notification` has more than {bounds.message_bytes} bytes as JSON")
+    return _draft(read, defaults(read.notification["type"]))
+
+
+def _payload_errors(payload: dict[str, Any], bounds: Bounds) -> list[FieldError]:
+    errors = []
+    type_ = payload.get("type")
+    if not isinstance(type_, str):
+        errors.append(FieldError("notification.type", "must be a string" if "type" in payload else "is required"))
+    elif not 1 <= len(type_) <= 128:
+        errors.append(FieldError("notification.type", "must have 1 to 128 characters"))
+    for key in payload:
+        if key in HUB_FIELDS or key.startswith(("hub", "_")):
+            errors.append(FieldError(f"notification.{key}", "is the hub's own; choose another name"))
+    if (trouble := check_size(payload, bounds.json_depth, bounds.json_keys)) is not None:
+        errors.append(FieldError("notification", trouble))
+    return errors
+
+
+def _draft(read: PublishBody, defaults: TypeDefaults) -> Draft:
+    # The validators turned words into the enums; pydantic's annotations still say str.
+    priority: Any = read.priority
+    persistence: Any = read.persistence
+    channels: Any = read.to
+    if priority is None:
+        priority = defaults.priority
+    if persistence is None:
+        persistence = defaults.persistence
+    if persistence is Persistence.EPHEMERAL and priority is Priority.CRITICAL:
+        raise invalid([FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost")])
+    return Draft(
+        channels=tuple(dict.fromkeys(channels)),
+        payload=read.notification,
+        id=read.id,
+        priority=priority,
+        persistence=persistence,
+        ttl_s=defaults.ttl_s if read.ttl is None else read.ttl,
+        collapse_key=read.collapse_key,
+        group=read.group,
+    )

@@ -1,0 +1,117 @@
+"""Replay: what a connection that came back still has to read from the rings, and the gaps it is told of.
+
+A connection that resumes is not put live at once. It reads the rings in sequence, as much as its transport takes, and
+turns live in the step in which nothing is left to read. So a long replay can't overrun a queue, and no live frame can
+overtake a replayed one.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from hubd.core.codec import channel_for, frame_of
+from hubd.core.connection import Connection
+from hubd.core.ring import Entry, Rings
+
+
+class Replay:
+    """One stretch of the sequence to be read: everything after ``position`` through ``end`` (None: until caught up).
+
+    ``names`` limits it to some topics, newly subscribed ones; then what already reached the connection by another of
+    its channels is left out. ``told``: gaps through this sequence number have been told. ``finish`` is called once,
+    when it is through.
+    """
+
+    __slots__ = ("_told_of", "count", "end", "finish", "gaps", "names", "position", "told")
+
+    def __init__(
+        self,
+        position: int,
+        end: int | None = None,
+        names: tuple[str, ...] | None = None,
+        told: int = 0,
+        finish: Callable[["Replay"], None] | None = None,
+    ) -> None:
+        self.position = position
+        self.end = end
+        self.names = names
+        self.told = told
+        self.finish = finish
+        self.count = 0
+        self.gaps = 0
+        self._told_of: dict[str, int] = {}
+
+    def find_gaps(self, connection: Connection, rings: Rings) -> list[str | None]:
+        """The channels (None: any) from which something after the position was evicted, each told once."""
+        known = max(self.position, self.told)
+        found: list[str | None] = []
+        if rings.floor > known:
+            found.append(None)
+            self.told = known = rings.floor
+        for name in self.names or connection.names():
+            since = max(known, self._told_of.get(name, 0))
+            if name in connection.topics and self.names is None:
+                since = max(since, connection.topics[name])
+            if (evicted := rings.evicted(name)) > since and (self.end is None or since < self.end):
+                found.append(name)
+                self._told_of[name] = evicted
+        self.gaps += len(found)
+        return found
+
+    def read(self, connection: Connection, rings: Rings, upto: int, now: float, budget: int) -> bool:
+        """Put what comes next into the outbox, some ``budget`` bytes of it; True when everything is read."""
+        names = self._names_still(connection)
+        put_gaps(connection, self.find_gaps(connection, rings), "evicted")
+        end = upto if self.end is None else self.end
+        for entry in rings.after(names, self.position):
+            if entry.sequence > end:
+                break
+            if entry.sequence <= self.position:
+                continue  # the same notification in another of its rings
+            self.position = entry.sequence
+            channel = self._channel(connection, entry, names) if entry.notification.expires_at > now else None
+            if channel is None:
+                continue
+            frame = frame_of(entry.notification, channel, connection.form)
+            connection.outbox.append(frame)
+            self.count += 1
+            budget -= len(frame)
+            if budget <= 0:
+                return False
+        self.position = end
+        return True
+
+    def _names_still(self, connection: Connection) -> tuple[str, ...]:
+        if self.names is None:
+            return connection.names()
+        return tuple(name for name in self.names if name in connection.topics)
+
+    def _channel(self, connection: Connection, entry: Entry, names: tuple[str, ...]) -> str | None:
+        """By which channel the connection is to get this entry; None when it isn't, or has it already."""
+        notification = entry.notification
+        if self.names is None:
+            name = channel_for(notification, names)
+            if name is None or connection.since_of(name) < entry.sequence:
+                return name
+            return channel_for(notification, [name for name in names if connection.since_of(name) < entry.sequence])
+        if len(notification.channels) > 1:
+            others = [name for name in connection.names() if name not in self.names]
+            if channel_for(notification, [name for name in others if connection.since_of(name) < entry.sequence]):
+                return None
+        return channel_for(notification, names)
+
+
+def put_gaps(connection: Connection, channels: list[str | None], reason: str) -> None:
+    """Tell a connection of gaps: every one under hubd.v1; a plain connection hears of it once."""
+    if not channels:
+        return
+    if connection.control:
+        for channel in channels:
+            connection.put_control(gap_fields(channel, reason))
+    elif not connection.gap_told:
+        connection.put_control(gap_fields(channels[0] if len(channels) == 1 else None, reason))
+    connection.gap_told = True
+
+
+def gap_fields(channel: str | None, reason: str) -> dict[str, Any]:
+    """The control frame that tells of a gap."""
+    return {"hub": "gap", "channel": channel, "reason": reason}

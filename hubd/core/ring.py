@@ -1,0 +1,173 @@
+"""Bounded rings of notifications, one per channel under one byte budget, and what has been evicted from them."""
+
+import heapq
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from operator import attrgetter
+
+from hubd.core.notification import Notification
+
+REFERENCE_BYTES = 300  # one entry: the object, its places in the ring and in the order of age
+RING_BYTES = 500
+WATERMARKS = 100_000
+WATERMARK_S = 3600.0
+"""For how long, and for how many channels, it is remembered one by one that something was evicted from them."""
+
+_sequence = attrgetter("sequence")
+
+
+class Entry:
+    """A notification's place in one ring."""
+
+    __slots__ = ("notification", "ring", "sequence")
+
+    def __init__(self, notification: Notification, ring: "Ring") -> None:
+        self.notification = notification
+        self.sequence = notification.sequence
+        self.ring = ring
+
+
+class Ring:
+    """What one channel keeps, oldest first; ``evicted`` is the sequence of the last one that was pushed out."""
+
+    __slots__ = ("entries", "evicted", "name")
+
+    def __init__(self, name: str, evicted: int) -> None:
+        self.name = name
+        self.entries: list[Entry] = []
+        self.evicted = evicted
+
+
+class Rings:
+    """The rings of all channels: the last ``per_channel`` of the last ``ttl_s`` seconds each, ``max_bytes`` in all."""
+
+    def __init__(self, per_channel: int, ttl_s: float, max_bytes: int) -> None:
+        self._per_channel = per_channel
+        self._ttl_s = ttl_s
+        self._max_bytes = max_bytes
+        self._rings: dict[str, Ring] = {}
+        self._by_age: OrderedDict[Entry, None] = OrderedDict()
+        self._by_id: dict[str, Notification] = {}
+        self._watermarks: OrderedDict[str, tuple[int, float]] = OrderedDict()  # of emptied rings, oldest first
+        self.floor = 0
+        """Before this sequence number it isn't known any more from which channels something was evicted."""
+        self.bytes = 0
+
+    def append(self, notification: Notification, now: float) -> None:
+        """Keep a notification that has its sequence number in the ring of each of its channels."""
+        self.expire(now)
+        if notification.live_only:
+            return
+        notification.kept_at = now
+        self._by_id[notification.id] = notification
+        self.bytes += notification.size
+        for name in notification.channels:
+            ring = self._rings.get(name)
+            if ring is None:
+                evicted, _ = self._watermarks.pop(name, (0, 0.0))
+                ring = self._rings[name] = Ring(name, evicted)
+                self.bytes += RING_BYTES
+            entry = Entry(notification, ring)
+            ring.entries.append(entry)
+            self._by_age[entry] = None
+            notification.references += 1
+            self.bytes += REFERENCE_BYTES
+            if len(ring.entries) > self._per_channel:
+                self._evict(ring.entries[0], now)
+        while self.bytes > self._max_bytes and self._by_age:
+            self._evict(next(iter(self._by_age)), now)
+
+    def expire(self, now: float) -> None:
+        """Evict what is older than the rings keep, and forget watermarks that are too old or too many."""
+        oldest_kept = now - self._ttl_s
+        while self._by_age:
+            entry = next(iter(self._by_age))
+            if entry.notification.kept_at > oldest_kept:
+                break
+            self._evict(entry, now)
+        while self._watermarks:
+            name, (sequence, since) = next(iter(self._watermarks.items()))
+            if len(self._watermarks) <= WATERMARKS and since > now - WATERMARK_S - self._ttl_s:
+                break
+            del self._watermarks[name]
+            self.floor = max(self.floor, sequence)
+
+    def _evict(self, entry: Entry, now: float) -> None:
+        """Push out a ring's oldest entry; a gap for whoever stands before it, unless its own ttl had run out."""
+        if entry.notification.expires_at > now:
+            entry.ring.evicted = entry.sequence
+        self._drop(entry, now)
+
+    def _drop(self, entry: Entry, now: float) -> None:
+        ring, notification = entry.ring, entry.notification
+        del self._by_age[entry]
+        ring.entries.remove(entry)  # nearly always the first one
+        self.bytes -= REFERENCE_BYTES
+        if not ring.entries:
+            del self._rings[ring.name]
+            self.bytes -= RING_BYTES
+            if ring.evicted:
+                self._remember(ring.name, ring.evicted, now)
+        notification.references -= 1
+        if notification.references == 0:
+            self.bytes -= notification.size
+            notification.frames = None
+            if self._by_id.get(notification.id) is notification:
+                del self._by_id[notification.id]
+
+    def _remember(self, name: str, sequence: int, now: float) -> None:
+        self._watermarks.pop(name, None)
+        self._watermarks[name] = (sequence, now)
+
+    def retract(self, notification: Notification, now: float) -> None:
+        """Take a notification out of all its rings; that is no gap for anybody."""
+        for name in notification.channels:
+            ring = self._rings.get(name)
+            entries = ring.entries if ring else []
+            found = next((entry for entry in entries if entry.notification is notification), None)
+            if found is not None:
+                self._drop(found, now)
+
+    def find(self, id: str, now: float) -> Notification | None:
+        """The last notification with this id that a ring still has and whose ttl hasn't run out."""
+        self.expire(now)
+        found = self._by_id.get(id)
+        return found if found is not None and found.expires_at > now else None
+
+    def evicted(self, name: str) -> int:
+        """The sequence number of the last notification that was pushed out of this channel's ring; 0 if none was."""
+        ring = self._rings.get(name)
+        return ring.evicted if ring is not None else self._watermarks.get(name, (0, 0.0))[0]
+
+    def after(self, names: Iterable[str], position: int) -> Iterator[Entry]:
+        """The entries of these channels after a position, in sequence; what is in several rings comes several times.
+
+        Must be read to its end, or as far as wanted, before anything else is appended.
+        """
+        parts = []
+        for name in names:
+            ring = self._rings.get(name)
+            if ring is None or ring.entries[-1].sequence <= position:
+                continue
+            start = bisect_right(ring.entries, position, key=_sequence)
+            parts.append(islice(ring.entries, start, None))
+        return parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_sequence)
+
+    def history(self, name: str, limit: int, now: float) -> list[Notification]:
+        """The newest ``limit`` notifications of a channel, oldest first."""
+        self.expire(now)
+        ring = self._rings.get(name)
+        entries = ring.entries if ring else []
+        alive = [entry.notification for entry in entries if entry.notification.expires_at > now]
+        return alive[-limit:] if limit > 0 else []
+
+    def depth(self, name: str) -> int:
+        """How many notifications a channel's ring holds."""
+        ring = self._rings.get(name)
+        return len(ring.entries) if ring else 0
+
+    def names(self) -> Iterable[str]:
+        """The channels whose rings hold something."""
+        return self._rings.keys()

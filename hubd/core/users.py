@@ -1,0 +1,139 @@
+"""Users as dense numbers, and sets of users as roaring bitmaps over them."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator
+
+from pyroaring import BitMap
+
+
+class UserSet:
+    """A set of user numbers with the algebra that gates and audiences need; iterates in ascending order."""
+
+    __slots__ = ("_bits",)
+
+    def __init__(self, numbers: Iterable[int] = ()) -> None:
+        self._bits = BitMap(numbers)
+
+    @classmethod
+    def _of(cls, bits: BitMap) -> "UserSet":
+        made = cls.__new__(cls)
+        made._bits = bits
+        return made
+
+    def add(self, number: int) -> None:
+        """Put a user in."""
+        self._bits.add(number)
+
+    def discard(self, number: int) -> None:
+        """Take a user out, if he is in."""
+        self._bits.discard(number)
+
+    def copy(self) -> "UserSet":
+        """A set of its own with the same users."""
+        return UserSet._of(self._bits.copy())
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._bits
+
+    def __len__(self) -> int:
+        return len(self._bits)
+
+    def __bool__(self) -> bool:
+        return bool(self._bits)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._bits)
+
+    def __or__(self, other: "UserSet") -> "UserSet":
+        return UserSet._of(self._bits | other._bits)
+
+    def __and__(self, other: "UserSet") -> "UserSet":
+        return UserSet._of(self._bits & other._bits)
+
+    def __sub__(self, other: "UserSet") -> "UserSet":
+        return UserSet._of(self._bits - other._bits)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, UserSet) and self._bits == other._bits
+
+    __hash__ = None  # type: ignore[assignment]  # mutable
+
+    def __repr__(self) -> str:
+        return f"UserSet({list(self._bits)})"
+
+
+class Audience:
+    """Users who come and go, and what they were at some moment: a set that is shared until the next change."""
+
+    __slots__ = ("_snapshot", "users")
+
+    def __init__(self) -> None:
+        self.users = UserSet()
+        self._snapshot: UserSet | None = None
+
+    def add(self, number: int) -> None:
+        """Somebody comes."""
+        self.users.add(number)
+        self._snapshot = None
+
+    def discard(self, number: int) -> None:
+        """Somebody goes."""
+        self.users.discard(number)
+        self._snapshot = None
+
+    def snapshot(self) -> UserSet:
+        """Who is there now, in a set that won't change and must not be changed."""
+        if self._snapshot is None:
+            self._snapshot = self.users.copy()
+        return self._snapshot
+
+
+class UserNumbers:
+    """Gives each user id a dense number and never gives a number twice.
+
+    A number is held while somebody holds the user (``hold``/``release``); of those that nobody holds, the last
+    ``idle`` are remembered, so that coming back gives the same number.
+    """
+
+    def __init__(self, idle: int = 1_000_000) -> None:
+        self._numbers: dict[str, int] = {}
+        self._ids: dict[int, str] = {}
+        self._holds: dict[int, int] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()
+        self._limit = idle
+        self._next = 1
+
+    def hold(self, user: str) -> int:
+        """The user's number, kept until a ``release`` for each ``hold``."""
+        number = self._numbers.get(user)
+        if number is None:
+            number = self._next
+            self._next += 1
+            self._numbers[user] = number
+            self._ids[number] = user
+        self._holds[number] = self._holds.get(number, 0) + 1
+        self._idle.pop(number, None)
+        return number
+
+    def release(self, number: int) -> None:
+        """One holder less; the last one leaves the number to be forgotten in its turn."""
+        held = self._holds[number] - 1
+        if held:
+            self._holds[number] = held
+            return
+        del self._holds[number]
+        self._idle[number] = None
+        if len(self._idle) > self._limit:
+            old, _ = self._idle.popitem(last=False)
+            del self._numbers[self._ids.pop(old)]
+
+    def find(self, user: str) -> int | None:
+        """The user's number, if he has one."""
+        return self._numbers.get(user)
+
+    def id_of(self, number: int) -> str | None:
+        """The user id behind a number."""
+        return self._ids.get(number)
+
+    def __len__(self) -> int:
+        return len(self._numbers)

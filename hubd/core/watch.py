@@ -1,0 +1,95 @@
+"""Watching a topic's presence: who joined and who left, told at most once a second and never about oneself."""
+
+from hubd.core.connection import Connection
+
+LISTED = 100
+"""How many users a list of who is there names at most."""
+CHANGES = 1000
+"""How many joined or left users one frame names at most."""
+
+
+class _Watched:
+    __slots__ = ("joined", "left", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: dict[Connection, None] = {}
+        self.joined: dict[str, None] = {}
+        self.left: dict[str, None] = {}
+
+
+class Watches:
+    """Which connections watch which topics, and what changed there since they were told last."""
+
+    def __init__(self) -> None:
+        self._topics: dict[str, _Watched] = {}
+        self._changed: dict[str, None] = {}
+
+    def watch(self, connection: Connection, topic: str) -> None:
+        """From now on this connection is told who joins and who leaves."""
+        self._topics.setdefault(topic, _Watched()).watchers[connection] = None
+        if connection.watching is None:
+            connection.watching = {}
+        connection.watching[topic] = None
+
+    def unwatch(self, connection: Connection, topic: str) -> None:
+        """It is told no more; nothing happens where it wasn't watching."""
+        if connection.watching is None or topic not in connection.watching:
+            return
+        del connection.watching[topic]
+        watched = self._topics[topic]
+        del watched.watchers[connection]
+        if not watched.watchers:
+            del self._topics[topic]
+            self._changed.pop(topic, None)
+
+    def drop(self, connection: Connection) -> None:
+        """The connection is gone."""
+        for topic in list(connection.watching or ()):
+            self.unwatch(connection, topic)
+
+    def joined(self, topic: str, user: str) -> None:
+        """A user came to a topic; whoever left and came back since the last frame did neither."""
+        if (watched := self._topics.get(topic)) is not None:
+            self._note(topic, user, watched.left, watched.joined)
+
+    def left(self, topic: str, user: str) -> None:
+        """A user's last connection left a topic."""
+        if (watched := self._topics.get(topic)) is not None:
+            self._note(topic, user, watched.joined, watched.left)
+
+    def _note(self, topic: str, user: str, opposite: dict[str, None], list_: dict[str, None]) -> None:
+        if user in opposite:
+            del opposite[user]
+        else:
+            list_[user] = None
+        self._changed[topic] = None
+
+    def tell(self) -> list[Connection]:
+        """Put the frames of all changes into the outboxes of those who watch; gives the connections to be flushed."""
+        told: dict[Connection, None] = {}
+        for topic in self._changed:
+            watched = self._topics[topic]
+            for connection in watched.watchers:
+                assert connection.user is not None
+                me = connection.user.id
+                joined = [user for user in watched.joined if user != me]
+                left = [user for user in watched.left if user != me]
+                if joined or left:
+                    connection.put_control(_fields(topic, joined, left))
+                    told[connection] = None
+            watched.joined.clear()
+            watched.left.clear()
+        self._changed.clear()
+        return list(told)
+
+
+def _fields(topic: str, joined: list[str], left: list[str]) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "hub": "presence",
+        "topic": topic,
+        "joined": joined[:CHANGES],
+        "left": left[:CHANGES],
+    }
+    if len(joined) > CHANGES or len(left) > CHANGES:
+        fields["truncated"] = True
+    return fields

@@ -1,0 +1,162 @@
+"""What a connected user may do: each action, and its reply."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hubd.core import protocol
+from hubd.core.channel import Channel, Kind
+from hubd.core.connection import Connection
+from hubd.core.document import read_document
+from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.protocol import Ref, read_action, ref_of, refusal, reply
+from hubd.edge.limits import Pace
+from hubd.edge.tokens import TokenRefused, Tokens
+from hubd.hub import Hub
+from hubd.tasks import Tasks
+
+log = logging.getLogger("hubd.actions")
+
+Fields = dict[str, Any]
+Answer = Callable[[Fields], None]
+
+
+class Actions:
+    """Does what connections ask for; ``pace`` is the limit of publishing."""
+
+    def __init__(self, hub: Hub, tokens: Tokens, tasks: Tasks, pace: Pace) -> None:
+        limits = hub.config.limits
+        self._hub = hub
+        self._tokens = tokens
+        self._tasks = tasks
+        self._pace = pace
+        self._depth = limits.json_depth
+        self._keys = limits.json_keys
+
+    def take(self, connection: Connection, payload: bytes) -> None:
+        """A message came in: do what it says and answer; a bad one is told so, and the connection stays."""
+        ref: Ref = None
+        try:
+            message = read_document(payload, connection.form.encoding)
+            ref = ref_of(message)
+            action = read_action(message, self._depth, self._keys)
+            self._do(connection, action, ref)
+        except Problem as problem:
+            self._answer(connection, ref, refusal(ref, problem))
+
+    def _do(self, connection: Connection, action: protocol.Action, ref: Ref) -> None:
+        def done(fields: Fields) -> None:
+            if ref is not None:
+                self._answer(connection, ref, reply(ref, **fields))
+
+        match action:
+            case protocol.Ping() | protocol.Pong():
+                done({})
+            case protocol.Ack():
+                self._hub.ack(connection, action.named())
+                done({})
+            case protocol.Visible():
+                self._hub.attendance.set_visibility(connection, action.visibility())
+                done({})
+            case protocol.Subscribe():
+                self._subscribe(connection, action, ref, done)
+            case protocol.Unsubscribe():
+                self._unsubscribe(connection, action, ref, done)
+            case protocol.Present():
+                done(self._present(connection, action))
+            case protocol.Publish():
+                self._later(connection, ref, self._publish(connection, action, done))
+            case protocol.Auth():
+                self._later(connection, ref, self._authenticate(connection, action.token, done))
+
+    def _answer(self, connection: Connection, ref: Ref, fields: Fields) -> None:
+        if connection.control or ref is not None:
+            connection.put_control(fields)
+            self._hub.pump.schedule(connection)
+
+    def _later(self, connection: Connection, ref: Ref, work: Any) -> None:
+        """Do what may have to wait; the connection may be gone by then, and nothing comes of the answer."""
+
+        async def run() -> None:
+            try:
+                await work
+            except Problem as problem:
+                self._answer(connection, ref, refusal(ref, problem))
+            except Exception:
+                log.exception("an action failed")
+                self._answer(connection, ref, refusal(ref, Problem("internal", "the hub failed; it was logged")))
+
+        self._tasks.start(run(), "action")
+
+    def _subscribe(self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer) -> None:
+        attendance = self._hub.attendance
+        channels = attendance.channels(connection, action.named())
+        attendance.check_room(connection, channels)
+        if action.durable:
+            self._later(connection, ref, self._subscribe_durably(connection, channels, action.cursor, done))
+        else:
+            attendance.subscribe(connection, channels, action.cursor, done)
+            self._hub.pump.schedule(connection)
+
+    async def _subscribe_durably(
+        self, connection: Connection, channels: list[Channel], cursor: str | None, done: Answer
+    ) -> None:
+        topics = [channel.name for channel in channels if channel.kind is Kind.TOPIC]
+        user = connection.identity.user
+        await self._hub.make_durable(user, topics, connection.identity)
+        if connection in self._hub.registry.connections:
+            self._hub.attendance.subscribe(connection, channels, cursor, done)
+            self._hub.pump.schedule(connection)
+        self._hub.attendance.join_durables(user)
+
+    def _unsubscribe(self, connection: Connection, action: protocol.Unsubscribe, ref: Ref, done: Answer) -> None:
+        channels = self._hub.attendance.channels(connection, action.named(), leaving=True)
+        topics = [channel.name for channel in channels if channel.kind is Kind.TOPIC]
+        for topic in topics:
+            self._hub.attendance.leave(connection, topic)
+        fields = {"topics": [channel.name for channel in channels]}
+        if action.durable:
+            self._later(connection, ref, self._end_durable(connection.identity.user, topics, lambda: done(fields)))
+        else:
+            done(fields)
+
+    async def _end_durable(self, user: str, topics: list[str], done: Callable[[], None]) -> None:
+        await self._hub.end_durable(user, topics)
+        done()
+
+    def _present(self, connection: Connection, action: protocol.Present) -> Fields:
+        channel = self._hub.attendance.channels(connection, [action.topic])[0]
+        if channel.kind is not Kind.TOPIC:
+            raise invalid([FieldError("topic", "presence is of topics")])
+        if action.watch is True:
+            self._hub.watch(connection, channel.name)
+        elif action.watch is False:
+            self._hub.watches.unwatch(connection, channel.name)
+        users, count = self._hub.present(channel.name)
+        return {"topic": channel.name, "users": users, "count": count}
+
+    async def _publish(self, connection: Connection, action: protocol.Publish, done: Answer) -> None:
+        identity = connection.identity
+        draft = self._hub.prepare(action.body())
+        if len(draft.channels) != 1:
+            raise invalid([FieldError("to", "a client publishes to one channel at a time")])
+        if not identity.may_publish(draft.channels[0]):
+            raise Problem("forbidden", f"your token doesn't let you publish to {draft.channels[0].name!r}")
+        if draft.priority > identity.max_priority:
+            raise Problem("forbidden", f"your token lets you publish up to {identity.max_priority.word!r}")
+        publisher = f"user:{identity.user}"
+        self._pace.take(publisher)
+        receipt, _ = await self._hub.publish(draft, publisher, sender=identity.user)
+        done({"id": receipt.id, "cursor": receipt.cursor})
+
+    async def _authenticate(self, connection: Connection, token: str, done: Answer) -> None:
+        try:
+            identity = await self._tokens.verify(token)
+        except TokenRefused as refused:
+            code = "unavailable" if refused.temporary else "unauthorized"
+            raise Problem(code, refused.reason) from None
+        if identity.user != connection.identity.user:
+            raise Problem("forbidden", "a connection stays its user's: open another one for somebody else")
+        if connection in self._hub.registry.connections:
+            self._hub.renew(connection, identity)
+        done({"user": identity.user})

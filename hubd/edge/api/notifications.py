@@ -1,0 +1,111 @@
+"""Publishing, and what becomes of a single notification: `/api/notifications`."""
+
+import asyncio
+from typing import Any
+
+from aiohttp import web
+
+from hubd.core.codec import notification_json
+from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.identity import ApiKey
+from hubd.core.notification import Notification
+from hubd.core.publish import Draft
+from hubd.edge.credentials import Authenticator
+from hubd.edge.http import answer, problem_fields, read_body
+from hubd.edge.limits import Pace
+from hubd.hub import Hub
+
+BATCH = 1000
+BATCH_SLICE = 20
+"""How many notifications of a batch are published before the loop gets its turn: sockets drain, others are served."""
+
+
+class Notifications:
+    """The calls about notifications."""
+
+    def __init__(self, hub: Hub, authenticator: Authenticator, pace: Pace) -> None:
+        self._hub = hub
+        self._authenticator = authenticator
+        self._pace = pace
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where they are."""
+        return [
+            web.post("/api/notifications", self.publish),
+            web.post("/api/notifications/batch", self.publish_batch),
+            web.get("/api/notifications/{id}", self.read),
+            web.delete("/api/notifications/{id}", self.retract),
+        ]
+
+    async def publish(self, request: web.Request) -> web.Response:
+        """Publish one: 202, or 200 with the first answer when this id was published before."""
+        key = self._authenticator.server(request, "publish")
+        fields = await self._publish(await read_body(request), key)
+        return answer(fields, fields.pop("status"))
+
+    async def publish_batch(self, request: web.Request) -> web.Response:
+        """Publish many, in order; each has its own answer."""
+        key = self._authenticator.server(request, "publish")
+        bodies = await read_body(request)
+        if not isinstance(bodies, list) or not 1 <= len(bodies) <= BATCH:
+            raise invalid([FieldError("", f"a batch is an array of 1 to {BATCH} publish bodies")])
+        answers: list[dict[str, Any]] = []
+        for place, body in enumerate(bodies):
+            if place and place % BATCH_SLICE == 0:
+                await asyncio.sleep(0)
+            try:
+                answers.append(await self._publish(body, key))
+            except Problem as problem:
+                answers.append(_problem_item(problem))
+        return answer(answers)
+
+    async def _publish(self, body: Any, key: ApiKey) -> dict[str, Any]:
+        draft = self._hub.prepare(body)
+        _check_channels(draft, key)
+        self._pace.take(key.id)
+        receipt, duplicate = await self._hub.publish(draft, f"key:{key.id}")
+        status = 200 if duplicate else 202
+        return {"status": status, **receipt._asdict(), "duplicate": duplicate}
+
+    async def read(self, request: web.Request) -> web.Response:
+        """The notification, while a ring has it: for servers, and for users whom it was sent to."""
+        caller = await self._authenticator.caller(request)
+        id = request.match_info["id"]
+        if isinstance(caller, ApiKey):
+            notification = self._of_key(id, caller)
+            channel = next(name for name in notification.channels if caller.channels.match(name))
+        else:
+            found = self._hub.sent_to(id, caller.user)
+            if found is None:
+                raise Problem("not_found", "no such notification, or it isn't kept any more")
+            notification, channel = found
+        return web.Response(body=notification_json(notification, channel), content_type="application/json")
+
+    async def retract(self, request: web.Request) -> web.Response:
+        """Take it back."""
+        key = self._authenticator.server(request, "publish")
+        id = request.match_info["id"]
+        notification = self._of_key(id, key)
+        if not all(key.channels.match(name) for name in notification.channels):
+            raise Problem("forbidden", "this key may not publish to all channels of this notification")
+        self._hub.retract(id)
+        return answer({"id": id, "retracted": True})
+
+    def _of_key(self, id: str, key: ApiKey) -> Notification:
+        notification = self._hub.rings.find(id, self._hub.clock.monotonic())
+        if notification is None or not any(key.channels.match(name) for name in notification.channels):
+            raise Problem("not_found", "no such notification, or it isn't kept any more")
+        return notification
+
+
+def _check_channels(draft: Draft, key: ApiKey) -> None:
+    refused = [channel.name for channel in draft.channels if not key.channels.match(channel.name)]
+    if refused:
+        raise Problem("forbidden", f"this key may not publish to {', '.join(map(repr, refused[:10]))}")
+
+
+def _problem_item(problem: Problem) -> dict[str, Any]:
+    fields = problem_fields(problem)
+    if problem.retry_after is not None:
+        fields["retry_after_s"] = problem.retry_after
+    return fields

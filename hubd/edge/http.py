@@ -1,0 +1,131 @@
+"""Bodies in, answers and problems out: what all calls of the HTTP API share."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from hubd.core.document import read_document
+from hubd.core.errors import STATUS_OF, TITLE_OF, FieldError, Problem, invalid
+from hubd.edge.origin import Origins, is_preflight
+
+BODY_S = 10.0
+"""How long a client may take to send a body."""
+MSGPACK_TYPE = "application/msgpack"
+
+log = logging.getLogger("hubd.http")
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+async def read_body(request: web.Request) -> Any:
+    """The body as a document, JSON or msgpack; ``Problem``: invalid_body, invalid, too_large."""
+    if request.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise Problem("invalid_body", "send the body without Content-Encoding")
+    try:
+        if request.content.is_eof():  # the usual case: it came with the head
+            data = await request.read()
+        else:
+            async with asyncio.timeout(BODY_S):
+                data = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        raise Problem(
+            "too_large", f"a body has at most {request.client_max_size} bytes ([limits] body_bytes)"
+        ) from None
+    except TimeoutError:
+        raise Problem("invalid_body", f"the body didn't arrive within {BODY_S:.0f} s") from None
+    return read_document(data, "msgpack" if request.content_type == MSGPACK_TYPE else "json")
+
+
+def answer(value: Any, status: int = 200) -> web.Response:
+    """An answer in JSON."""
+    return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
+
+
+def problem_fields(problem: Problem) -> dict[str, Any]:
+    """A problem as RFC 9457 wants it."""
+    fields: dict[str, Any] = {
+        "type": f"urn:hubd:problem:{problem.code}",
+        "title": TITLE_OF[problem.code],
+        "status": STATUS_OF[problem.code],
+        "detail": problem.message,
+        "code": problem.code,
+    }
+    if problem.errors:
+        fields["errors"] = [error._asdict() for error in problem.errors]
+    return fields
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """The answer to a request that is refused."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
+    if problem.status == STATUS_OF["unauthorized"]:
+        headers["WWW-Authenticate"] = "Bearer"
+    if problem.code == "upgrade_required":
+        headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    body = orjson.dumps(problem_fields(problem))
+    return web.Response(body=body, status=problem.status, content_type="application/problem+json", headers=headers)
+
+
+def query_int(request: web.Request, name: str, default: int, most: int) -> int:
+    """A whole number from the query, 1 to ``most``."""
+    text = request.query.get(name)
+    if text is None:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= most):
+        raise invalid([FieldError(name, f"must be a whole number from 1 to {most}")])
+    return int(text)
+
+
+def middleware(origins: Origins) -> Any:
+    """Around every call: foreign pages refused, CORS headers added, whatever goes wrong told as a problem."""
+
+    @web.middleware
+    async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            if not origins.host_allowed(request.headers.get("Host")):
+                raise Problem("forbidden", "in dev mode hubd answers only under this machine's own names")
+            if is_preflight(request.method, request.headers):
+                return _preflight(request, origins)
+            if not origins.allowed(request.headers):
+                raise Problem("forbidden", "pages of this origin may not use the hub (see [auth] origins)")
+            response = await handler(request)
+        except Problem as problem:
+            response = problem_response(problem)
+        except web.HTTPException as error:
+            response = _http_error(error)
+        except ConnectionResetError:
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = problem_response(Problem("internal", "the hub failed; the failure was logged"))
+        if not response.prepared:
+            response.headers.update(origins.response_headers(request.headers))
+        return response
+
+    return around
+
+
+def _preflight(request: web.Request, origins: Origins) -> web.Response:
+    headers = origins.preflight_headers(request.headers)
+    if headers is None:
+        raise Problem("forbidden", "pages of this origin may not use the hub (see [auth] origins)")
+    return web.Response(status=204, headers=headers)
+
+
+def _http_error(error: web.HTTPException) -> web.StreamResponse:
+    """aiohttp's own refusals as problems; redirects stay what they are."""
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        response = problem_response(Problem("method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}"))
+        response.headers["Allow"] = error.headers["Allow"]
+        return response
+    if isinstance(error, web.HTTPNotFound):
+        return problem_response(Problem("not_found", "there is nothing at this address"))
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return problem_response(Problem("too_large", "the body is too large"))
+    return error

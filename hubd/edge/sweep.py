@@ -1,0 +1,77 @@
+"""The sweep: one task that looks at every connection once a second, instead of timers for each."""
+
+import asyncio
+from collections.abc import Sequence
+
+from hubd.clock import Clock
+from hubd.core.connection import Connection
+from hubd.core.errors import AUTH_TIMEOUT, EXPIRED, NO_PONG
+from hubd.edge.endpoint import Endpoint
+from hubd.edge.tokens import LEEWAY_S
+from hubd.edge.websocket import WebSocketConnection
+
+ROUND_S = 1.0
+SLICE = 500
+"""How many connections are looked at before the loop gets its turn."""
+
+
+class Sweep:
+    """Pings, silent peers, tokens that run out, connections that don't say who they are or don't finish closing."""
+
+    def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
+        limits = endpoint.hub.config.limits
+        self._endpoint = endpoint
+        self._hub = endpoint.hub
+        self._clock = clock
+        self._ping_s = limits.ping_s
+        self._pong_s = limits.pong_s
+        self._auth_s = limits.auth_s
+
+    async def run(self) -> None:
+        """Sweep until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            connections = list(self._hub.registry.connections)
+            for start in range(0, len(connections), SLICE):
+                self.look(connections[start : start + SLICE])
+                await asyncio.sleep(0)
+            self.look_at_strangers()
+            self._hub.maintain()
+
+    def look(self, connections: Sequence[Connection]) -> None:
+        """Do what is due for these connections."""
+        now, wall = self._clock.monotonic(), self._clock.now()
+        for connection in connections:
+            if not isinstance(connection, WebSocketConnection) or connection.closing:
+                continue
+            if connection.heard_at < connection.pinged_at and now - connection.pinged_at > self._pong_s:
+                self._hub.end(connection, NO_PONG)
+            elif now - connection.pinged_at >= self._ping_s:
+                connection.pinged_at = now
+                connection.ping(self._hub.attendance.cursor_of(connection))
+            if wall >= connection.warn_at:
+                self._expires(connection, wall)
+
+    def _expires(self, connection: WebSocketConnection, wall: float) -> None:
+        expires_at = connection.identity.expires_at
+        if expires_at is None:
+            return
+        if wall > expires_at + LEEWAY_S:
+            self._hub.end(connection, EXPIRED)
+            return
+        if wall < expires_at and connection.control:
+            connection.put_control({"hub": "token_expiring", "in_s": max(0, round(expires_at - wall))})
+            self._hub.pump.schedule(connection)
+        connection.warn_at = expires_at + LEEWAY_S  # it is told once; the next time it is over
+
+    def look_at_strangers(self) -> None:
+        """End those who said nothing of themselves in time, and cut those who don't answer a close frame."""
+        now = self._clock.monotonic()
+        for stranger in list(self._endpoint.unauthenticated):
+            if now - stranger.opened_at < self._auth_s:
+                break
+            stranger.refuse(AUTH_TIMEOUT)
+        for connection, until in list(self._endpoint.leaving.items()):
+            if now < until:
+                break
+            connection.transport.abort()

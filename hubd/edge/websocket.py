@@ -1,0 +1,276 @@
+"""WebSocket connections on hubd's own slim protocol: no task, no timer and no queue object for each of them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from hubd.core.codec import Form
+from hubd.core.connection import Connection
+from hubd.core.document import read_document
+from hubd.core.errors import BAD_TOKEN, Disconnect, Problem
+from hubd.core.identity import Identity
+from hubd.core.protocol import Auth, Ref, farewell, read_action, ref_of, refusal, reply
+from hubd.edge import frames
+from hubd.edge.framing import FRAMING_SLOTS, Framing
+from hubd.edge.tokens import TokenRefused
+
+if TYPE_CHECKING:
+    from hubd.edge.endpoint import Endpoint
+
+
+class WebSocketConnection(Framing, Connection):
+    """A user's WebSocket."""
+
+    __slots__ = (*FRAMING_SLOTS, "_send", "subprotocol")
+
+    transport_name = "websocket"
+
+    def __init__(
+        self, endpoint: "Endpoint", address: str, identity: Identity, form: Form, *, subprotocol: str | None, acks: bool
+    ) -> None:
+        now = endpoint.clock.monotonic()
+        control = subprotocol is not None
+        Connection.__init__(
+            self, endpoint.hub.ids.connection(), identity, form, control=control, acks=acks or control, now=now
+        )
+        self.subprotocol = subprotocol
+        self.begin(endpoint, address)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is ours; what the attachment put into the outbox can go out."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        transport.set_write_buffer_limits(high=0)  # so that `paused` says whether the transport's buffer is empty
+        self._send = _direct_send(transport)
+        self.endpoint.hub.pump.flush(self)
+
+    def write(self, data: bytes) -> None:
+        """Hand bytes to the socket, and what it doesn't take to the transport, which then pauses us."""
+        try:
+            sent = self._send(data)
+        except (BlockingIOError, InterruptedError):
+            sent = 0
+        except OSError:
+            self.transport.abort()
+            return
+        if sent != len(data):
+            self.transport.write(data[sent:])
+
+    def pause_writing(self) -> None:
+        """The transport has bytes that the socket doesn't take."""
+        self.paused = True
+
+    def resume_writing(self) -> None:
+        """It has got rid of them."""
+        self.paused = False
+        self.counted = self.queued = 0
+        if self.outbox or self.replays:
+            self.endpoint.hub.pump.schedule(self)
+
+    def unsent(self) -> int:
+        """Bytes in the transport's buffer."""
+        return self.transport.get_write_buffer_size()
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame, behind what already waits."""
+        self.outbox.append(frame)
+        self.endpoint.hub.pump.schedule(self)
+
+    def on_message(self, payload: bytes) -> None:
+        """An action, or what should be one."""
+        self.endpoint.actions.take(self, payload)
+
+    def on_gone(self) -> None:
+        """Off all registries."""
+        self.endpoint.hub.lost(self)
+        self.outbox.clear()
+
+    def ping(self, cursor: str) -> None:
+        """Ask whether the other side is still there; hubd.v1 is told where it stands as well."""
+        if self.control:
+            self.put_control({"hub": "ping", "cursor": cursor})
+        else:
+            self.outbox.append(frames.ping_frame())
+        self.endpoint.hub.pump.schedule(self)
+
+    def end(self, why: Disconnect, retry_after: float = 0.0) -> None:
+        """Tell the other side why, behind all that it is still owed, and close."""
+        lead = b"".join(self.outbox)
+        if self.control:
+            lead += self.form.control(farewell(why, retry_after))
+        self.close(why.code, why.reason, lead)
+
+    def refuse(self, why: Disconnect, retry_after: float = 0.0) -> None:
+        """End the connection, off the registries first."""
+        self.endpoint.hub.end(self, why, retry_after)
+
+    def abort(self) -> None:
+        """Drop the transport."""
+        self.closing = True
+        self.outbox.clear()
+        self.transport.abort()
+
+
+def _direct_send(transport: asyncio.Transport) -> Callable[[bytes], int]:
+    """The socket's own ``send``: it is used only while the transport's buffer is empty, and saves half the cost.
+
+    Where there is no such socket (other event loops), the transport takes everything.
+    """
+    socket = getattr(transport.get_extra_info("socket"), "_sock", None)
+    if socket is not None:
+        send: Callable[[bytes], int] = socket.send
+        return send
+
+    def through_transport(data: bytes) -> int:
+        transport.write(data)
+        return len(data)
+
+    return through_transport
+
+
+class Unauthenticated(Framing):
+    """A WebSocket of whom nobody knows yet; it has no way to be delivered anything to.
+
+    ``enter`` makes it a connection, once it has said who it is.
+    """
+
+    __slots__ = (
+        *FRAMING_SLOTS,
+        "_enter",
+        "_events",
+        "_verifying",
+        "address",
+        "control",
+        "form",
+        "heard_at",
+        "opened_at",
+    )
+
+    def __init__(
+        self,
+        endpoint: "Endpoint",
+        address: str,
+        form: Form,
+        control: bool,
+        enter: Callable[[Identity], WebSocketConnection],
+    ) -> None:
+        self.form = form
+        self.control = control
+        self._enter = enter
+        self._verifying = False
+        self._events: list[frames.Event] = []  # what came in behind `auth`, until that is decided
+        self.begin(endpoint, address)
+        self.opened_at = self.heard_at
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The transport is ours."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+
+    def put(self, frame: bytes) -> None:
+        """Send a frame."""
+        self.transport.write(frame)
+        if self.transport.get_write_buffer_size() > self.endpoint.queue_bytes:
+            self.transport.abort()
+
+    def on_gone(self) -> None:
+        """Not awaited any more."""
+        self.endpoint.unauthenticated.pop(self, None)
+
+    def handle(self, event: frames.Event) -> None:
+        """Act on one event, or keep it for the connection that this may become."""
+        if self._verifying:
+            self._events.append(event)
+        else:
+            super().handle(event)
+
+    def on_message(self, payload: bytes) -> None:
+        """It should say who it is."""
+        ref: Ref = None
+        try:
+            message = read_document(payload, self.form.encoding)
+            ref = ref_of(message)
+            action = read_action(message, self.endpoint.json_depth, self.endpoint.json_keys)
+            if not isinstance(action, Auth):
+                raise Problem("not_authenticated", "the first message must be the action `auth` with your token")
+        except Problem as problem:
+            self._answer(ref, refusal(ref, problem))
+            return
+        self._verifying = True
+        self.transport.pause_reading()
+        self.endpoint.tasks.start(self._verify(action.token, ref), "verify a token")
+
+    def _answer(self, ref: Ref, fields: dict[str, Any]) -> None:
+        if self.control or ref is not None:
+            self.put(self.form.control(fields))
+
+    async def _verify(self, token: str, ref: Ref) -> None:
+        try:
+            identity = await self.endpoint.tokens.verify(token)
+        except TokenRefused as refused:
+            self._refused(ref, refused)
+            return
+        if self.transport.is_closing() or self.closing:
+            return
+        why = self.endpoint.hub.refusal(identity)
+        if why is not None:
+            self._verifying = False
+            self.refuse(why, self.endpoint.retry_after())
+            return
+        self._become(identity, ref)
+
+    def _refused(self, ref: Ref, refused: TokenRefused) -> None:
+        self._verifying = False
+        self._events.clear()
+        if self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        if refused.temporary:
+            self._answer(ref, refusal(ref, Problem("unavailable", refused.reason, retry_after=5.0)))
+            return
+        self._answer(ref, refusal(ref, Problem("unauthorized", refused.reason)))
+        self.refuse(refused.disconnect)
+
+    def _become(self, identity: Identity, ref: Ref) -> None:
+        """From here on this is a user's connection."""
+        transport = self.transport
+        self.on_gone()
+        connection = self._enter(identity)
+        connection.reader = self.reader
+        if ref is not None or self.control:
+            connection.outbox.insert(0, self.form.control(reply(ref, user=identity.user)))
+        transport.set_protocol(connection)
+        connection.connection_made(transport)
+        for event in self._events:
+            connection.handle(event)
+        transport.resume_reading()
+
+
+class Refused(Framing):
+    """A WebSocket that was let in only to be told why it can't stay: browsers can't read a refused handshake."""
+
+    __slots__ = (*FRAMING_SLOTS, "_retry_after", "_why", "address", "control", "form", "heard_at")
+
+    def __init__(
+        self,
+        endpoint: "Endpoint",
+        address: str,
+        form: Form,
+        control: bool,
+        why: Disconnect = BAD_TOKEN,
+        retry_after: float = 0.0,
+    ) -> None:
+        self.form = form
+        self.control = control
+        self._why = why
+        self._retry_after = retry_after
+        self.begin(endpoint, address)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say why, and close."""
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.refuse(self._why, self._retry_after)
+
+    def on_gone(self) -> None:
+        """It was nowhere."""

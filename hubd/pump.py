@@ -1,0 +1,157 @@
+"""The pump: writes what waits in outboxes, a slice of connections at a time.
+
+Putting a frame into an outbox is a matter of some 0.1 µs and happens for all recipients in one step; writing costs a
+system call each. So a broadcast is written in slices between which the loop runs, what is published meanwhile waits
+behind it in the same outboxes, and is joined with it into one write per connection on the next pass.
+"""
+
+import logging
+from collections.abc import Callable, Collection
+from typing import Any
+
+from hubd.core.codec import Form, frame_of
+from hubd.core.connection import Connection
+from hubd.core.notification import Notification
+
+SLICE = 256
+FEW = 16
+"""A publication to at most so many connections is written at once, behind what already waits there."""
+WRITE_BYTES = 65536
+"""How many bytes are joined into one write."""
+
+log = logging.getLogger("hubd.pump")
+
+
+class Pump:
+    """Writes outboxes. ``queue_bytes``: over so many unsent bytes a connection is a slow consumer.
+
+    ``on_slow`` takes a slow consumer off; ``read_on`` lets a resuming connection fill its outbox from the rings.
+    """
+
+    def __init__(
+        self,
+        call_soon: Callable[[Callable[[], None]], Any],
+        queue_bytes: int,
+        on_slow: Callable[[Connection], None],
+        read_on: Callable[[Connection], None],
+    ) -> None:
+        self._call_soon = call_soon
+        self._queue_bytes = queue_bytes
+        self._on_slow = on_slow
+        self._read_on = read_on
+        self._waiting: list[Connection] = []
+        self._pass: list[Connection] = []
+        self._place = 0
+        self._running = False
+
+    def fan_out(self, notification: Notification, channel: str, recipients: Collection[Connection]) -> int:
+        """Put a notification into the outbox of each live recipient; gives how many those are.
+
+        Call ``run_soon`` afterwards.
+        """
+        waiting = self._waiting
+        form: Form | None = None
+        frame = b""
+        not_live = 0
+        for connection in recipients:
+            if not connection.live:
+                not_live += 1
+                continue
+            if connection.form is not form:
+                form = connection.form
+                frame = frame_of(notification, channel, form)
+            outbox = connection.outbox
+            if not outbox or connection.paused:
+                waiting.append(connection)
+            outbox.append(frame)
+        return len(recipients) - not_live
+
+    def fan_out_now(self, notification: Notification, channel: str, recipients: Collection[Connection]) -> int:
+        """The same for few recipients, whose outboxes are then written at once."""
+        live = [connection for connection in recipients if connection.live]
+        for connection in live:
+            connection.outbox.append(frame_of(notification, channel, connection.form))
+            self.flush(connection)
+        return len(live)
+
+    def run_soon(self) -> None:
+        """Have what was put into outboxes written."""
+        if not self._running and self._waiting:
+            self._running = True
+            self._call_soon(self._run)
+
+    def schedule(self, connection: Connection) -> None:
+        """Something was put into this connection's outbox, or it can be written to again."""
+        self._waiting.append(connection)
+        self.run_soon()
+
+    def _run(self) -> None:
+        """Write one slice, and go on in the loop's next turn, after it has read what came in."""
+        place = self._place
+        if place >= len(self._pass):
+            self._pass, self._waiting = self._waiting, []
+            place = 0
+        for connection in self._pass[place : place + SLICE]:
+            self.flush(connection)
+        self._place = place + SLICE
+        if self._place >= len(self._pass):
+            self._pass = []
+            self._place = 0
+        if self._pass or self._waiting:
+            self._call_soon(self._run)
+        else:
+            self._running = False
+
+    def flush(self, connection: Connection) -> None:
+        """Write what waits in one outbox, as far as the transport takes it; a fault is this connection's alone."""
+        try:
+            outbox = connection.outbox
+            if connection.paused:
+                self._count(connection)
+            elif len(outbox) == 1 and not connection.replays:
+                connection.write(outbox.pop())
+            else:
+                self._write_all(connection)
+        except Exception:
+            log.exception("writing to connection %s failed", connection.id)
+            self._on_slow(connection)
+
+    def _write_all(self, connection: Connection) -> None:
+        """Write until nothing is left or the transport takes no more; of a replay, a share at each visit."""
+        outbox = connection.outbox
+        has_read = False
+        while not connection.paused:
+            if not outbox:
+                if not connection.replays:
+                    return
+                if has_read:  # there is more to read: in the next pass, so that others get their turn
+                    self.schedule(connection)
+                    return
+                self._read_on(connection)
+                has_read = True
+            else:
+                connection.write(_take(outbox))
+        self._count(connection)
+
+    def _count(self, connection: Connection) -> None:
+        """Count what waits for a transport that takes nothing at the moment; too much makes a slow consumer."""
+        outbox = connection.outbox
+        waiting = len(outbox)
+        if connection.counted < waiting:
+            connection.queued += sum(map(len, outbox[connection.counted :]))
+            connection.counted = waiting
+        if connection.queued + connection.unsent() > self._queue_bytes:
+            self._on_slow(connection)
+
+
+def _take(outbox: list[bytes]) -> bytes:
+    """Take from the front of an outbox what goes into one write: at least a frame, some ``WRITE_BYTES`` at most."""
+    size = count = 0
+    for frame in outbox:
+        if count and size + len(frame) > WRITE_BYTES:
+            break
+        size += len(frame)
+        count += 1
+    data = outbox[0] if count == 1 else b"".join(outbox[:count])
+    del outbox[:count]
+    return data

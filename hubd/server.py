@@ -1,0 +1,109 @@
+"""The daemon: builds a hub, listens, says so, and stops in good order."""
+
+import asyncio
+import logging
+import signal
+import sys
+from random import SystemRandom
+
+from aiohttp import web
+
+from hubd.clock import SystemClock
+from hubd.config import Config
+from hubd.config_options import ApiKeyEntry
+from hubd.core.errors import SHUTDOWN
+from hubd.edge.app import Edge
+from hubd.edge.keys import ApiKeys, new_key
+from hubd.edge.origin import is_loopback
+from hubd.hub import Hub
+from hubd.ids import Ids
+from hubd.tasks import Tasks
+
+BACKLOG = 4096
+SPREAD_S = 10.0
+"""Over how long the clients of a hub that stops are spread when they come back."""
+
+log = logging.getLogger("hubd")
+
+
+def serve(config: Config, dev: bool) -> int:
+    """Run a hub until it is told to stop; gives the exit status."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if dev and not is_loopback(config.server.host):
+        print("hubd: --dev trusts everybody who can connect: it runs on 127.0.0.1 or ::1 only", file=sys.stderr)
+        return 1
+    for path in config.unused_settings():
+        log.warning("the setting %s has no effect in this version", path)
+    try:
+        return asyncio.run(_serve(config, dev))
+    except OSError as error:
+        address = f"{config.server.host}:{config.server.port}"
+        print(f"hubd: can't listen on {address}: {error.strerror or error}", file=sys.stderr)
+        return 1
+
+
+async def _serve(config: Config, dev: bool) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    clock, random, tasks = SystemClock(), SystemRandom(), Tasks()
+    hub = Hub(config, clock=clock, ids=Ids(clock, random), call_soon=loop.call_soon)
+    dev_key, digest = new_key("dev")
+    entries = [*config.auth.api_keys]
+    if dev:
+        entries.append(ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin")))
+    edge = Edge(hub, keys=ApiKeys(entries), tasks=tasks, random=random, dev=dev)
+    runner = web.AppRunner(edge.app, access_log=None, handler_cancellation=False, auto_decompress=False)
+    await runner.setup()
+    await web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG).start()
+    edge.start()
+    url = _url(config.server.host, runner.addresses[0][1])
+    if dev:
+        _say_dev(url, dev_key)
+    elif not config.auth.jwt:
+        log.warning("no [[auth.jwt]] is configured: nobody can connect (`hubd gen-key jwt` makes one; or use --dev)")
+    print(f"hubd listening on {url}", flush=True)
+    await stop.wait()
+    await _stop(hub, edge, random, config.server.drain_s)
+    await runner.cleanup()
+    await tasks.close()
+    return 0
+
+
+async def _stop(hub: Hub, edge: Edge, random: SystemRandom, drain_s: float) -> None:
+    """Tell everybody, and give what is being sent a moment to arrive."""
+    hub.stopping = True
+    connections = list(hub.registry.connections)
+    log.info("stopping: %d connections", len(connections))
+    for place, connection in enumerate(connections):
+        hub.end(connection, SHUTDOWN, round(SPREAD_S * random.random(), 1))
+        if place % 500 == 499:
+            await asyncio.sleep(0)
+    for stranger in list(edge.endpoint.unauthenticated):
+        stranger.refuse(SHUTDOWN, 1.0)
+    await edge.endpoint.all_gone(drain_s)
+    for leaving in list(edge.endpoint.leaving):
+        leaving.transport.abort()
+
+
+def _url(host: str, port: int) -> str:
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _say_dev(url: str, key: str) -> None:
+    body = '{"to": "user:ada", "notification": {"type": "alert", "title": "It works", "body": "Hello from curl"}}'
+    print(
+        f"""
+  DEV MODE: everybody on this machine may be anybody. Never let others reach it.
+
+  Open the demo, in two browsers or tabs:
+    {url}/demo/?user=ada
+    {url}/demo/?user=bob
+
+  Publish to one of them:
+    curl {url}/api/notifications -H 'Authorization: Bearer {key}' -d '{body}'
+""",
+        file=sys.stderr,
+        flush=True,
+    )

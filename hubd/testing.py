@@ -1,0 +1,175 @@
+"""The test kit: a hub without sockets, a clock that is turned by hand, connections that record what they get."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Any
+
+import msgpack
+import orjson
+
+from hubd.broker import Broker
+from hubd.config import Config
+from hubd.core.channel import patterns
+from hubd.core.codec import Form
+from hubd.core.connection import Connection
+from hubd.core.errors import Disconnect
+from hubd.core.identity import Identity
+from hubd.core.notification import Priority
+from hubd.hub import Hub
+from hubd.ids import Ids
+
+JSON_FORM = Form("recorded json", "json", lambda data, cursor: data + b"\n")
+MSGPACK_FORM = Form("recorded msgpack", "msgpack", lambda data, cursor: len(data).to_bytes(4, "big") + data)
+
+
+class FakeClock:
+    """A clock that stands still until it is turned."""
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._now = now
+        self._monotonic = 1000.0
+
+    def now(self) -> float:
+        """Unix seconds."""
+        return self._now
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self._now += seconds
+        self._monotonic += seconds
+
+
+class Soon:
+    """Stands for a loop's ``call_soon``: what it is given runs when it is told to."""
+
+    def __init__(self) -> None:
+        self._calls: list[Callable[[], None]] = []
+
+    def __call__(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+
+    def turn(self) -> bool:
+        """One turn of the loop; False when there was nothing to do."""
+        calls, self._calls = self._calls, []
+        for call in calls:
+            call()
+        return bool(calls)
+
+    def settle(self, turns: int = 10_000) -> None:
+        """Turn until nothing is left to do."""
+        for _ in range(turns):
+            if not self.turn():
+                return
+        raise AssertionError(f"still busy after {turns} turns")
+
+
+class RecordingConnection(Connection):
+    """A connection without a socket: ``frames`` are the decoded objects that were written to it.
+
+    It takes ``room`` bytes, then pauses until ``drain`` is called; by default it never pauses.
+    """
+
+    __slots__ = ("__weakref__", "_hub", "_raw", "aborted", "ended", "room", "taken")
+
+    transport_name = "recording"
+
+    def __init__(self, hub: Hub, identity: Identity, *, control: bool = True, form: Form = JSON_FORM) -> None:
+        now = hub.clock.monotonic()
+        super().__init__(hub.ids.connection(), identity, form, control=control, acks=control, now=now)
+        self._hub = hub
+        self._raw = bytearray()
+        self.room: int | None = None
+        self.taken = 0
+        self.aborted = False
+        self.ended: Disconnect | None = None
+
+    def write(self, data: bytes) -> None:
+        """Record; what is over ``room`` counts as unsent, and pauses."""
+        assert not self.paused, "written to while paused"
+        assert self.ended is None and not self.aborted, "written to after its end"
+        self._raw += data
+        self.taken += len(data)
+        self.paused = self.room is not None and self.taken > self.room
+
+    def unsent(self) -> int:
+        """Bytes that the other side hasn't taken."""
+        return max(0, self.taken - self.room) if self.room is not None else 0
+
+    def drain(self) -> None:
+        """The other side has read everything."""
+        self.taken = 0
+        if self.paused:
+            self.paused = False
+            self.counted = self.queued = 0
+            self._hub.pump.schedule(self)
+
+    def end(self, why: Disconnect, retry_after: float = 0.0) -> None:
+        """Record why."""
+        for data in self.outbox:
+            self._raw += data
+        self.outbox.clear()
+        self.ended = why
+
+    def abort(self) -> None:
+        """Record it."""
+        self.outbox.clear()
+        self.aborted = True
+
+    @property
+    def frames(self) -> list[dict[str, Any]]:
+        """Everything that it got so far, decoded."""
+        if self.form.encoding == "json":
+            return [orjson.loads(line) for line in bytes(self._raw).splitlines()]
+        found, place = [], 0
+        while place < len(self._raw):
+            size = int.from_bytes(self._raw[place : place + 4], "big")
+            found.append(msgpack.unpackb(bytes(self._raw[place + 4 : place + 4 + size])))
+            place += 4 + size
+        return found
+
+    def notifications(self) -> list[dict[str, Any]]:
+        """The notifications among the frames."""
+        return [frame for frame in self.frames if "hub" not in frame]
+
+
+def identity(
+    user: str,
+    topics: tuple[str, ...] = ("**",),
+    publish: tuple[str, ...] = ("**",),
+    max_priority: Priority = Priority.CRITICAL,
+    expires_at: float | None = None,
+) -> Identity:
+    """An identity as a token would prove it."""
+    return Identity(user, patterns(topics), patterns(publish), max_priority, expires_at, None)
+
+
+def make_hub(
+    config: Config | None = None, clock: FakeClock | None = None, broker: Broker | None = None, seed: int = 1
+) -> tuple[Hub, FakeClock, Soon]:
+    """A hub without sockets, its clock, and the loop turns that its pump waits for."""
+    clock, soon = clock or FakeClock(), Soon()
+    hub = Hub(config or Config(), clock=clock, ids=Ids(clock, Random(seed)), call_soon=soon, broker=broker)
+    return hub, clock, soon
+
+
+def connect(
+    hub: Hub,
+    who: Identity | str,
+    topics: tuple[str, ...] = (),
+    cursor: str | None = None,
+    *,
+    control: bool = True,
+    form: Form = JSON_FORM,
+    room: int | None = None,
+) -> RecordingConnection:
+    """Attach a recording connection, as a transport would."""
+    who = identity(who) if isinstance(who, str) else who
+    connection = RecordingConnection(hub, who, control=control, form=form)
+    connection.room = room
+    hub.attendance.attach(connection, topics, cursor)
+    hub.pump.flush(connection)
+    return connection

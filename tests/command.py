@@ -1,0 +1,30 @@
+"""Runs the command `hubd` as a real process."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[1]
+HUBD = [sys.executable, "-W", "error", "-m", "hubd"]
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(**more: str) -> dict[str, str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBD_")}
+    return clean | {"PYTHONPATH": str(ROOT)} | more
+
+
+def hubd(*arguments: str, cwd: Path | None = None, **environ: str) -> Done:
+    ended = subprocess.run(
+        [*HUBD, *arguments], capture_output=True, text=True, timeout=30, cwd=cwd, env=environment(**environ)
+    )
+    return Done(ended.returncode, ended.stdout, ended.stderr)

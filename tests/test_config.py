@@ -1,0 +1,528 @@
+"""The config: what is taken from where, and that everything wrong is told at once, with its place, without secrets."""
+
+import json
+import subprocess
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from hubd.config import Config, ConfigError, Limits, default_config_text, load_config
+
+SECRET = "s3cr3t-" * 10
+SHA256 = "ab" * 32
+
+
+def load(text: str, tmp_path: Path, environ: Mapping[str, str] | None = None, **overrides: object) -> Config:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return load_config(path, environ or {}, {name.replace("__", "."): value for name, value in overrides.items()})
+
+
+def errors(text: str, tmp_path: Path, environ: Mapping[str, str] | None = None) -> list[str]:
+    """Every error line, with the file's folder taken off."""
+    with pytest.raises(ConfigError) as caught:
+        load(text, tmp_path, environ)
+    return [line.replace(f"{tmp_path}/", "") for line in caught.value.lines]
+
+
+def environment_errors(**environ: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_config(None, environ)
+    return caught.value.lines
+
+
+def jwt_table(**values: str) -> str:
+    return "[[auth.jwt]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+def api_key_table(**values: Any) -> str:
+    values = {"id": "backend", "sha256": SHA256} | values
+    return "[[auth.api_keys]]\n" + "".join(f"{name} = {json.dumps(value)}\n" for name, value in values.items())
+
+
+@pytest.fixture(scope="module")
+def pem() -> dict[str, str]:
+    """Private keys of each kind, and the public half of one; and of kinds that are refused."""
+    kinds = {
+        "RS256": "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+        "ES256": "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
+        "EdDSA": "-algorithm ED25519",
+        "weak": "-algorithm RSA -pkeyopt rsa_keygen_bits:1024",
+        "P-384": "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
+    }
+    keys = {name: _openssl(f"genpkey {options}") for name, options in kinds.items()}
+    return keys | {"public": _openssl("pkey -pubout", keys["EdDSA"])}
+
+
+def _openssl(arguments: str, given: str = "") -> str:
+    return subprocess.run(
+        ["openssl", *arguments.split()], input=given, capture_output=True, text=True, check=True
+    ).stdout
+
+
+# The defaults and the generated file
+
+
+def test_without_anything_the_protocols_defaults_count() -> None:
+    config = load_config(None, {})
+    assert (config.server.host, config.server.port, config.server.drain_s) == ("127.0.0.1", 8080, 30)
+    assert (config.auth.origins, config.auth.query_token, config.auth.durable_grant_s) == ((), False, 2592000)
+    assert config.limits.model_dump() == {
+        "message_bytes": 32768, "body_bytes": 4194304, "frame_bytes": 65536, "frames_per_s": 100, "json_depth": 16,
+        "json_keys": 256, "connections": 0, "per_user": 20, "per_ip": 1000, "unauthenticated": 500,
+        "subscriptions": 100, "queue_bytes": 262144, "auth_s": 5, "ping_s": 25, "pong_s": 10, "publish_per_s": 0,
+        "id_window_s": 86400, "id_entries": 1000000,
+    }  # fmt: skip
+    assert config.replay.model_dump() == {"per_channel": 100, "ttl_s": 300, "max_bytes": 268435456}
+    assert config.delivery.model_dump() == {
+        "push_delay_s": 7, "grace_s": 5, "attention_ttl_s": 1800, "plain_ack": "alive",
+    }  # fmt: skip
+    assert config.types["default"].model_dump() == {
+        "priority": "important", "persistence": "bufferable", "ttl_s": 86400, "batch_s": 0, "toast": True,
+    }  # fmt: skip
+    assert config.store.url == "sqlite:///hubd.db"
+    assert config.hubd.plugins == ()
+
+
+def test_the_generated_file_loads_to_the_defaults_and_warns_of_nothing(tmp_path: Path) -> None:
+    config = load(default_config_text(), tmp_path)
+    assert config == Config()
+    assert config.unused_settings() == []
+
+
+def test_the_generated_file_has_every_option_with_a_comment() -> None:
+    lines = default_config_text().splitlines()
+    sections = [field.get_default() for name, field in Config.model_fields.items() if name not in ("types", "plugins")]
+    tables = [Config().types["default"], *sections]
+    options = {name for table in tables for name in type(table).model_fields} - {"jwt", "api_keys"}
+    at = {line.split(" = ")[0]: place for place, line in enumerate(lines) if " = " in line and line[0] not in "#["}
+    assert set(at) == options
+    assert [name for name, place in at.items() if not lines[place - 1].startswith("# ")] == []
+
+
+def test_the_examples_in_the_generated_file_are_toml_with_known_keys(tmp_path: Path) -> None:
+    text = "\n".join(
+        line[1:] if line.startswith("#") and not line.startswith("# ") else line
+        for line in default_config_text().splitlines()
+    )
+    raw = tomllib.loads(text)
+    assert set(raw["auth"]["jwt"][0]) == {"algorithm", "key", "key_file", "jwks_url", "issuer", "audience"}
+    assert raw["types"]["security_alert"] == {"priority": "critical", "persistence": "persistent"}
+    wrong = errors(text, tmp_path)
+    assert not any("unknown key" in line for line in wrong)
+    # Nobody runs on the example's keys by mistake: they are refused, and nothing else is.
+    assert len(wrong) == 2
+    assert wrong[0].startswith("config.toml: auth.jwt[0]: give exactly one")
+    assert wrong[1].startswith("config.toml: auth.api_keys[0].sha256: ")
+
+
+def test_comments_tell_what_is_not_used_yet() -> None:
+    unused, comment = [], ""
+    for line in default_config_text().splitlines():
+        if line.startswith("# "):
+            comment += line.removeprefix("#")
+        else:
+            if "Not used yet." in comment and " = " in line and not line.startswith("#"):
+                unused.append(line.split(" = ")[0])
+            comment = ""
+    assert unused == [
+        "trusted_proxies", "admin_port", "push_delay_s", "plain_ack", "batch_s", "toast", "url", "plugins",
+    ]  # fmt: skip
+
+
+# Where values come from
+
+
+def test_file_then_environment_then_overrides(tmp_path: Path) -> None:
+    text = "[limits]\nping_s = 1\npong_s = 1\nauth_s = 1"
+    environ = {"HUBD_LIMITS__PONG_S": "2", "HUBD_LIMITS__AUTH_S": "2"}
+    limits = load(text, tmp_path, environ, limits__auth_s=3).limits
+    assert (limits.ping_s, limits.pong_s, limits.auth_s) == (1, 2, 3)
+
+
+def test_every_kind_of_option_can_be_set_in_the_environment() -> None:
+    config = load_config(
+        None,
+        {
+            "HUBD_SERVER__HOST": "::1",
+            "HUBD_SERVER__PORT": "0",
+            "HUBD_SERVER__PUBLIC_URL": "https://hub.example.com",
+            "HUBD_AUTH__QUERY_TOKEN": "true",
+            "HUBD_AUTH__ORIGINS": '["https://app.example.com"]',
+            "HUBD_AUTH__JWT": json.dumps([{"algorithm": "HS256", "key": SECRET}]),
+            "HUBD_LIMITS__PING_S": "2.5",
+            "HUBD_DELIVERY__PLAIN_ACK": "written",
+            "HUBD_TYPES__DEFAULT__PRIORITY": "informational",
+            "HUBD_TYPES__FEED__TTL_S": "60",
+            "HUBD_HUBD__PLUGINS": '["webpush"]',
+            "HUBD_PLUGINS__WEBPUSH__SUBJECT": "mailto:ops@example.com",
+        },
+    )
+    assert (config.server.host, config.server.port, config.server.public_url) == ("::1", 0, "https://hub.example.com")
+    assert config.auth.query_token is True
+    assert config.auth.origins == ("https://app.example.com",)
+    assert config.auth.jwt[0].key.get_secret_value() == SECRET
+    assert config.limits.ping_s == 2.5
+    assert config.delivery.plain_ack == "written"
+    assert (config.types["feed"].priority, config.types["feed"].ttl_s) == ("informational", 60)
+    assert config.hubd.plugins == ("webpush",)
+    assert config.plugins == {"webpush": {"subject": "mailto:ops@example.com"}}
+
+
+def test_other_peoples_variables_are_let_be() -> None:
+    environ = {"HUBD_URL": "http://hub", "HUBD_KEY": "x", "HUBD_PORT": "tcp://10.0.0.1:80", "PATH": "/bin", "A__B": "c"}
+    assert load_config(None, environ) == Config()
+
+
+def test_a_variable_that_means_nothing_is_an_error() -> None:
+    assert environment_errors(HUBD_LIMITS__PINGS="1", HUBD_LIMIT__PING_S="1", HUBD_LIMITS__="1", HUBD___="1") == [
+        'environment HUBD_LIMITS__: limits."": unknown key',
+        "environment HUBD_LIMITS__PINGS: limits.pings: unknown key; did you mean ping_s?",
+        "environment HUBD_LIMIT__PING_S: limit: unknown key; did you mean limits?",
+        'environment HUBD___: "": unknown key',
+    ]
+
+
+def test_an_error_names_the_variable_or_the_command_line_it_comes_from(tmp_path: Path) -> None:
+    lines = errors("[limits]\nping_s = -1", tmp_path, {"HUBD_LIMITS__PONG_S": "-1", "HUBD_AUTH__ORIGINS": "x"})
+    assert lines[0].startswith("environment HUBD_AUTH__ORIGINS: auth.origins: give it as JSON")
+    assert lines[1] == "config.toml: limits.ping_s: has to be more than 0"
+    assert lines[2] == "environment HUBD_LIMITS__PONG_S: limits.pong_s: has to be more than 0"
+    with pytest.raises(ConfigError, match="^command line: server.host: give an IP address or a host name"):
+        load_config(None, {}, {"server.host": "http://x"})
+
+
+def test_a_value_where_a_table_belongs_stays_the_error(tmp_path: Path) -> None:
+    assert errors("limits = 3", tmp_path, {"HUBD_LIMITS__PING_S": "1"}) == [
+        "config.toml: limits: has to be a table",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"[limits\n", "isn't TOML"),
+        (b"a = 1\na = 2", "isn't TOML"),
+        (b"[limits]\nper_user = " + b"1" * 5000, "isn't TOML"),
+        (b"x = " + b"[" * 100000, "isn't TOML"),
+        (b"# \xff", "isn't UTF-8"),
+    ],
+)
+def test_a_file_that_cant_be_parsed(content: bytes, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "config.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        load_config(path, {})
+    assert len(caught.value.lines) == 1
+    assert caught.value.lines[0].startswith(f"{path}: {told}")
+
+
+def test_a_file_that_cant_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="none.toml: can't be read: No such file"):
+        load_config(tmp_path / "none.toml", {})
+    with pytest.raises(ConfigError, match="can't be read: Is a directory"):
+        load_config(tmp_path, {})
+
+
+# What is refused
+
+
+def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
+    text = """
+        [server]
+        port = "8080"
+        hots = "x"
+        [limits]
+        json_depth = 2.5
+        per_user = true
+        [delivery]
+        plain_ack = "sometimes"
+        [[auth.api_keys]]
+        id = "a"
+        [nonsense]
+        [types.default]
+        prio = "critical"
+    """
+    assert sorted(errors(text, tmp_path)) == [
+        "config.toml: auth.api_keys[0].sha256: is missing",
+        "config.toml: delivery.plain_ack: has to be 'alive', 'written' or 'never'",
+        "config.toml: limits.json_depth: has to be a whole number, without quotes",
+        "config.toml: limits.per_user: has to be a whole number, without quotes",
+        "config.toml: nonsense: unknown key",
+        "config.toml: server.hots: unknown key; did you mean host?",
+        "config.toml: server.port: has to be a whole number, without quotes",
+        "config.toml: types.default.prio: unknown key; did you mean priority?",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("setting", "path"),
+    [
+        ("server.port = 65536", "server.port"),
+        ("server.port = -1", "server.port"),
+        ('server.host = "127.0.0.1:80"', "server.host"),
+        ('server.host = ""', "server.host"),
+        ('server.host = "[::1]"', "server.host"),
+        ('server.public_url = "hub.example.com"', "server.public_url"),
+        ('server.public_url = "https://hub.example.com/"', "server.public_url"),
+        ('server.trusted_proxies = ["10.0.0.1/8"]', "server.trusted_proxies[0]"),
+        ("server.drain_s = -1", "server.drain_s"),
+        ("auth.query_token = 1", "auth.query_token"),
+        ('auth.default_topics = "news"', "auth.default_topics"),
+        ('auth.default_topics = ["ok", "a::b"]', "auth.default_topics[1]"),
+        ('auth.default_topics = ["user:*"]', "auth.default_topics[0]"),
+        ('auth.default_topics = ["hub:**"]', "auth.default_topics[0]"),
+        ("limits.ping_s = nan", "limits.ping_s"),
+        ("limits.ping_s = inf", "limits.ping_s"),
+        ("limits.ping_s = 0", "limits.ping_s"),
+        ('limits.ping_s = "5"', "limits.ping_s"),
+        ("limits.message_bytes = 0", "limits.message_bytes"),
+        ("limits.connections = -1", "limits.connections"),
+        ("replay.per_channel = 0", "replay.per_channel"),
+        ("replay.ttl_s = 0", "replay.ttl_s"),
+        ("delivery.grace_s = -1", "delivery.grace_s"),
+        ('types.x.priority = "high"', "types.x.priority"),
+        ("types.x.ttl_s = 1.5", "types.x.ttl_s"),
+        ('types.x.toast = "no"', "types.x.toast"),
+        ('store.url = "mysql://x"', "store.url"),
+        ('hubd.plugins = ["Web Push"]', "hubd.plugins[0]"),
+        ("plugins.webpush = 1", "plugins.webpush"),
+        ("plugins.Web = {}", "plugins.Web"),
+    ],
+)
+def test_a_value_out_of_bounds_is_refused(setting: str, path: str, tmp_path: Path) -> None:
+    (line,) = errors(setting, tmp_path)
+    assert line.startswith(f"config.toml: {path}: ")
+
+
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [
+        ("https://app.example.com", "https://app.example.com"),
+        ("https://App.Example.com:443", "https://app.example.com"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("http://127.0.0.1:80", "http://127.0.0.1"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("https://xn--bcher-kva.example:8443", "https://xn--bcher-kva.example:8443"),
+    ],
+)
+def test_an_origin_is_kept_as_browsers_send_it(written: str, means: str, tmp_path: Path) -> None:
+    config = load(f'auth.origins = ["{written}"]\nserver.public_url = "{written}"', tmp_path)
+    assert (config.auth.origins, config.server.public_url) == ((means,), means)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "*", "null", "", "app.example.com", "https://", "https://*.example.com", "https://a.example/", "ftp://a.example",
+        "https://a.example/path", "https://a.example?x", "https://a.example#", "https://u@a.example",
+        "https://a.example:99999", "https://a.example:x", "https://bücher.example", " https://a.example",
+        "https://a.example\\t", "https://a b.example", "https://[::1", "HTTPS",
+    ],
+)  # fmt: skip
+def test_what_is_no_origin_is_refused(text: str, tmp_path: Path) -> None:
+    (line,) = errors(f'auth.origins = ["{text}"]', tmp_path)
+    assert line.startswith("config.toml: auth.origins[0]: ")
+
+
+# Keys of tokens
+
+
+@pytest.mark.parametrize(("algorithm", "size"), [("HS256", 32), ("HS384", 48), ("HS512", 64)])
+def test_a_shared_secret_is_at_least_as_long_as_its_hash(algorithm: str, size: int, tmp_path: Path) -> None:
+    good = load(jwt_table(algorithm=algorithm, key="k" * size), tmp_path).auth.jwt[0]
+    assert good.keys is not None
+    assert good.keys.signing == good.keys.verifying == b"k" * size
+    (line,) = errors(jwt_table(algorithm=algorithm, key="k" * (size - 1)), tmp_path)
+    assert f"has {size - 1} bytes and needs at least {size}" in line
+
+
+@pytest.mark.parametrize("algorithm", ["RS256", "ES256", "EdDSA"])
+def test_a_private_pem_key_signs_and_verifies(algorithm: str, pem: dict[str, str], tmp_path: Path) -> None:
+    import jwt
+
+    keys = load(jwt_table(algorithm=algorithm, key=pem[algorithm]), tmp_path).auth.jwt[0].keys
+    assert keys is not None
+    token = jwt.encode({"sub": "42"}, keys.signing, algorithm=algorithm)
+    assert jwt.decode(token, keys.verifying, algorithms=[algorithm]) == {"sub": "42"}
+    assert not hasattr(keys.verifying, "private_bytes")
+
+
+def test_a_public_pem_key_only_verifies(pem: dict[str, str], tmp_path: Path) -> None:
+    keys = load(jwt_table(algorithm="EdDSA", key=pem["public"]), tmp_path).auth.jwt[0].keys
+    assert keys is not None
+    assert keys.signing is None
+    assert keys.verifying is not None
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "kind", "told"),
+    [
+        ("RS256", "weak", "needs at least 2048"),
+        ("ES256", "P-384", "ec_paramgen_curve:P-256"),
+        ("ES256", "EdDSA", "no key for ES256"),
+        ("EdDSA", "RS256", "no key for EdDSA"),
+        ("HS256", "public", "wants a shared secret"),
+        ("HS512", "RS256", "wants a shared secret"),
+    ],
+)
+def test_a_key_of_another_kind_is_refused(
+    algorithm: str, kind: str, told: str, pem: dict[str, str], tmp_path: Path
+) -> None:
+    (line,) = errors(jwt_table(algorithm=algorithm, key=pem[kind]), tmp_path)
+    assert line.startswith("config.toml: auth.jwt[0]: ")
+    assert told in line
+
+
+def test_a_key_file_is_found_from_the_configs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "keys").mkdir()
+    (tmp_path / "keys" / "jwt.key").write_text(f"{SECRET}\n")
+    monkeypatch.chdir("/")
+    (entry,) = load(jwt_table(algorithm="HS256", key_file="keys/jwt.key"), tmp_path).auth.jwt
+    assert entry.keys is not None
+    assert entry.keys.verifying == SECRET.encode()
+    (line,) = errors(jwt_table(algorithm="HS256", key_file="other.key"), tmp_path)
+    assert line == "config.toml: auth.jwt[0]: key_file 'other.key' can't be read: No such file or directory"
+    (tmp_path / "raw.key").write_bytes(bytes(range(128, 192)))
+    (line,) = errors(jwt_table(algorithm="HS256", key_file="raw.key"), tmp_path)
+    assert "isn't text" in line
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"algorithm": "HS256"}, "exactly one of key, key_file and jwks_url (there is none)"),
+        ({"algorithm": "HS256", "key": SECRET, "key_file": "x"}, "(there is key and key_file)"),
+        ({"algorithm": "HS256", "jwks_url": "https://id.example.com/jwks"}, "a jwks_url publishes public keys"),
+        ({"algorithm": "RS256", "jwks_url": "http://id.example.com/jwks"}, "give an https:// address"),
+        ({"algorithm": "none", "key": SECRET}, "has to be 'HS256'"),
+        ({"algorithm": "hs256", "key": SECRET}, "has to be 'HS256'"),
+    ],
+)
+def test_a_jwt_table_that_makes_no_sense(values: dict[str, str], told: str, tmp_path: Path) -> None:
+    (line,) = errors(jwt_table(**values), tmp_path)
+    assert told in line
+
+
+def test_a_jwks_url_has_no_key_yet(tmp_path: Path) -> None:
+    for url in ("https://id.example.com/jwks", "http://127.0.0.1:9000/jwks", "http://localhost/jwks"):
+        assert load(jwt_table(algorithm="RS256", jwks_url=url), tmp_path).auth.jwt[0].keys is None
+
+
+# API keys
+
+
+def test_an_api_key_may_publish_everywhere_unless_told_otherwise(tmp_path: Path) -> None:
+    (entry,) = load(api_key_table(sha256=SHA256.upper()), tmp_path).auth.api_keys
+    assert (entry.id, entry.sha256, entry.rights, entry.channels) == ("backend", SHA256, ("publish",), ("**",))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"id": ""}, {"id": "a b"}, {"id": "a" * 65}, {"sha256": "ab" * 31}, {"sha256": "xy" * 32}, {"rights": []},
+        {"rights": ["root"]}, {"channels": ["a::b"]}, {"channels": ["a:**:b"]}, {"rights": "publish"}, {"key": "x"},
+    ],
+)  # fmt: skip
+def test_an_api_key_that_makes_no_sense(values: dict[str, Any], tmp_path: Path) -> None:
+    (line,) = errors(api_key_table(**values), tmp_path)
+    assert line.startswith(f"config.toml: auth.api_keys[0].{next(iter(values))}")
+
+
+def test_two_api_keys_cant_share_an_id(tmp_path: Path) -> None:
+    assert errors(api_key_table() + api_key_table(id="other") + api_key_table(), tmp_path) == [
+        "config.toml: auth.api_keys[2].id: 'backend' is there twice; give each key its own id"
+    ]
+
+
+# Types
+
+
+def test_what_a_type_doesnt_say_is_as_in_types_default(tmp_path: Path) -> None:
+    text = "[types.feed]\npriority = 'informational'\n[types.default]\nttl_s = 60\ntoast = false"
+    config = load(text, tmp_path)
+    feed = config.type_options("feed")
+    assert (feed.priority, feed.ttl_s, feed.toast, feed.persistence) == ("informational", 60, False, "bufferable")
+    assert config.type_options("unheard of") == config.types["default"]
+    assert load("[types.feed]\nttl_s = 1", tmp_path).type_options("other").ttl_s == 86400
+
+
+def test_critical_and_ephemeral_dont_go_together_also_by_inheritance(tmp_path: Path) -> None:
+    text = """
+        types.default.priority = "critical"
+        types.typing.persistence = "ephemeral"
+        types.calm = {priority = "important", persistence = "ephemeral"}
+        types."a b" = {persistence = "ephemeral"}
+    """
+    told = '"ephemeral" is live only, so its priority can\'t be "critical"'
+    assert errors(text, tmp_path) == [
+        f"config.toml: types.typing.persistence: {told}",
+        f'config.toml: types."a b".persistence: {told}',
+    ]
+
+
+# What isn't used yet
+
+
+def test_settings_without_effect_are_listed_when_they_were_changed(tmp_path: Path) -> None:
+    text = """
+        server.admin_port = 9000
+        server.port = 1
+        delivery.push_delay_s = 7        # as the default has it
+        delivery.plain_ack = "never"
+        store.url = "postgresql://hub:pass@db/hub"
+        hubd.plugins = ["inbox"]
+        types.default.batch_s = 5
+        types.feed.toast = false
+        plugins.webpush.subject = "x"
+    """
+    assert load(text, tmp_path).unused_settings() == [
+        "server.admin_port", "delivery.plain_ack", "store.url", "hubd.plugins", "types.default.batch_s",
+        "types.feed.toast", "plugins.webpush",
+    ]  # fmt: skip
+
+
+# Secrets
+
+
+def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
+    text = jwt_table(algorithm="HS256", key=SECRET) + api_key_table()
+    text += f'[store]\nurl = "postgresql://u:{SECRET}@h/d"\n[plugins.fcm]\ntoken = "{SECRET}"'
+    config = load(text, tmp_path)
+    shown = f"{config!r} {config} {config.auth.jwt[0].keys!r} {config.auth.jwt[0].keys}"
+    assert SECRET not in shown
+    assert SHA256 not in shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        jwt_table(algorithm="HS512", key=SECRET[:40]),
+        jwt_table(algorithm="RS256", key=SECRET),
+        jwt_table(algorithm="HS256", key=SECRET, key_file="x"),
+        jwt_table(algorithm="nope", key=SECRET),
+        jwt_table(algorithm="HS256", key=SECRET, kye=SECRET),
+        f'[[auth.jwt]]\nalgorithm = "HS256"\nkey = ["{SECRET}"]',
+        api_key_table(sha256=f"hub_backend_{SECRET}"),
+        api_key_table(key=SECRET),
+        f'[store]\nurl = "mysql://u:{SECRET}@h/d"',
+        f'[plugins]\nfcm = "{SECRET}"',
+    ],
+)
+def test_no_secret_is_in_an_error(text: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(text, tmp_path)
+    shown = f"{caught.value} {caught.value!r} {caught.value.__cause__!r} {caught.value.lines}"
+    assert SECRET[:20] not in shown
+
+
+def test_nothing_of_it_can_be_changed() -> None:
+    config = Config()
+    with pytest.raises(ValidationError, match="frozen"):
+        config.limits = Limits()  # type: ignore[misc]  # that it can't be done is what is tested
+    with pytest.raises(ValidationError, match="frozen"):
+        config.limits.ping_s = 1  # type: ignore[misc]  # the same
