@@ -9,7 +9,7 @@ from hubd.core.channel import Channel, Kind, parse_channel
 from hubd.core.connection import Connection, Visibility
 from hubd.core.cursor import Cursor, read_cursor
 from hubd.core.errors import FieldError, Problem, invalid
-from hubd.core.presence import Presence
+from hubd.core.presence import Presence, State
 from hubd.core.registry import Registry
 from hubd.core.replay import Replay, put_gaps
 from hubd.core.ring import Rings
@@ -136,6 +136,8 @@ class Attendance:
         for name in self._registry.remove(connection, now):
             self._watches.left(name, user.id)
         self._presence.changed(user, now)
+        if self._presence.state(user, now) is State.AWAY:  # without a grace nobody will come to forget him later
+            self._registry.forget(user)
         return True
 
     def read_on(self, connection: Connection) -> None:
@@ -228,6 +230,11 @@ class Attendance:
             connection.input_at = now
         assert connection.user is not None
         self._presence.changed(connection.user, now)
+
+    def attention_ended(self, connection: Connection) -> None:
+        """Its tab is visible, but there has been no input for too long."""
+        assert connection.user is not None
+        self._presence.changed(connection.user, self._clock.monotonic())
 
     def recheck(self, connection: Connection) -> None:
         """Its identity has changed (a fresh token): leave the topics that the new one doesn't allow."""

@@ -7,6 +7,7 @@ behind it in the same outboxes, and is joined with it into one write per connect
 
 import logging
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from typing import Any
 
 from hubd.core.codec import Form, frame_of
@@ -114,7 +115,8 @@ class Pump:
                 self._write_all(connection)
         except Exception:
             log.exception("writing to connection %s failed", connection.id)
-            self._on_slow(connection)
+            with suppress(Exception):  # it is broken already; the pump goes on for the others
+                self._on_slow(connection)
 
     def _write_all(self, connection: Connection) -> None:
         """Write until nothing is left or the transport takes no more; of a replay, a share at each visit."""

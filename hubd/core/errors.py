@@ -48,6 +48,10 @@ class FieldError(NamedTuple):
     message: str
 
 
+ERRORS = 100
+"""How many wrong fields one problem names."""
+
+
 class Problem(Exception):
     """A refused request or action; the caller's connection goes on.
 
@@ -61,7 +65,7 @@ class Problem(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
-        self.errors = tuple(errors)
+        self.errors = tuple(errors[:ERRORS])
         self.retry_after = retry_after
 
     @property

@@ -1,14 +1,17 @@
 """The sweep: one task that looks at every connection once a second, instead of timers for each."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from hubd.clock import Clock
-from hubd.core.connection import Connection
+from hubd.core.connection import Connection, Visibility
 from hubd.core.errors import AUTH_TIMEOUT, EXPIRED, NO_PONG
 from hubd.edge.endpoint import Endpoint
 from hubd.edge.tokens import LEEWAY_S
 from hubd.edge.websocket import WebSocketConnection
+
+log = logging.getLogger("hubd.sweep")
 
 ROUND_S = 1.0
 SLICE = 500
@@ -26,17 +29,24 @@ class Sweep:
         self._ping_s = limits.ping_s
         self._pong_s = limits.pong_s
         self._auth_s = limits.auth_s
+        self._attention_s = endpoint.hub.config.delivery.attention_ttl_s
 
     async def run(self) -> None:
         """Sweep until cancelled."""
         while True:
             await asyncio.sleep(ROUND_S)
-            connections = list(self._hub.registry.connections)
-            for start in range(0, len(connections), SLICE):
-                self.look(connections[start : start + SLICE])
-                await asyncio.sleep(0)
-            self.look_at_strangers()
-            self._hub.maintain()
+            try:
+                await self._round()
+            except Exception:
+                log.exception("a sweep failed; the next one comes in %s s", ROUND_S)
+
+    async def _round(self) -> None:
+        connections = list(self._hub.registry.connections)
+        for start in range(0, len(connections), SLICE):
+            self.look(connections[start : start + SLICE])
+            await asyncio.sleep(0)
+        self.look_at_strangers()
+        self._hub.maintain()
 
     def look(self, connections: Sequence[Connection]) -> None:
         """Do what is due for these connections."""
@@ -46,9 +56,12 @@ class Sweep:
                 continue
             if connection.heard_at < connection.pinged_at and now - connection.pinged_at > self._pong_s:
                 self._hub.end(connection, NO_PONG)
-            elif now - connection.pinged_at >= self._ping_s:
+                continue
+            if now - connection.pinged_at >= self._ping_s:
                 connection.pinged_at = now
                 connection.ping(self._hub.attendance.cursor_of(connection))
+            if connection.visibility is Visibility.VISIBLE and now - connection.input_at >= self._attention_s:
+                self._hub.attendance.attention_ended(connection)
             if wall >= connection.warn_at:
                 self._expires(connection, wall)
 

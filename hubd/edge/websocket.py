@@ -9,7 +9,7 @@ from hubd.core.connection import Connection
 from hubd.core.document import read_document
 from hubd.core.errors import BAD_TOKEN, Disconnect, Problem
 from hubd.core.identity import Identity
-from hubd.core.protocol import Auth, Ref, farewell, read_action, ref_of, refusal, reply
+from hubd.core.protocol import Auth, Ref, read_action, ref_of, refusal, reply
 from hubd.edge import frames
 from hubd.edge.framing import FRAMING_SLOTS, Framing
 from hubd.edge.tokens import TokenRefused
@@ -94,11 +94,12 @@ class WebSocketConnection(Framing, Connection):
         self.endpoint.hub.pump.schedule(self)
 
     def end(self, why: Disconnect, retry_after: float = 0.0) -> None:
-        """Tell the other side why, behind all that it is still owed, and close."""
-        lead = b"".join(self.outbox)
-        if self.control:
-            lead += self.form.control(farewell(why, retry_after))
-        self.close(why.code, why.reason, lead)
+        """Tell the other side why and close; what it is still owed goes first."""
+        Framing.refuse(self, why, retry_after)
+
+    def close(self, code: int, reason: str, lead: bytes = b"") -> None:
+        """Close, behind all that waits in the outbox."""
+        super().close(code, reason, b"".join(self.outbox) + lead)
 
     def refuse(self, why: Disconnect, retry_after: float = 0.0) -> None:
         """End the connection, off the registries first."""

@@ -24,7 +24,7 @@ export class Toasts {
     if (priority === "critical") toast.setAttribute("role", "alert");
     close.addEventListener("click", () => toast.remove());
     this.#place.append(toast);
-    while (this.#place.children.length > AT_ONCE) this.#place.firstElementChild.remove();
+    while (this.#place.children.length > AT_ONCE) this.#leastWanted().remove();
     if (priority !== "critical") this.#leaveLater(toast);
   }
 
@@ -35,6 +35,11 @@ export class Toasts {
 
   clear() {
     this.#place.replaceChildren();
+  }
+
+  /** The oldest, but no critical one while there are others. @returns {Element} */
+  #leastWanted() {
+    return this.#place.querySelector(".toast:not(.critical)") ?? this.#place.firstElementChild;
   }
 
   /** @param {HTMLElement} toast */
