@@ -1,9 +1,12 @@
 """The daemon: builds a hub, listens, says so, and stops in good order."""
 
 import asyncio
+import gc
 import logging
+import resource
 import signal
 import sys
+from contextlib import suppress
 from random import SystemRandom
 
 from aiohttp import web
@@ -32,6 +35,7 @@ def serve(config: Config, dev: bool) -> int:
     if dev and not is_loopback(config.server.host):
         print("hubd: --dev trusts everybody who can connect: it runs on 127.0.0.1 or ::1 only", file=sys.stderr)
         return 1
+    _raise_open_files()
     for path in config.unused_settings():
         log.warning("the setting %s has no effect in this version", path)
     try:
@@ -40,6 +44,13 @@ def serve(config: Config, dev: bool) -> int:
         address = f"{config.server.host}:{config.server.port}"
         print(f"hubd: can't listen on {address}: {error.strerror or error}", file=sys.stderr)
         return 1
+
+
+def _raise_open_files() -> None:
+    """Each connection is an open file: take as many as the system allows, not the cautious number it starts with."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 async def _serve(config: Config, dev: bool) -> int:
@@ -58,6 +69,9 @@ async def _serve(config: Config, dev: bool) -> int:
     await runner.setup()
     await web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG).start()
     edge.start()
+    # What is here now stays: the collector needn't look at it again whenever many connections come.
+    gc.collect()
+    gc.freeze()
     url = _url(config.server.host, runner.addresses[0][1])
     if dev:
         _say_dev(url, dev_key)

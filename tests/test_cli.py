@@ -10,6 +10,8 @@ from pathlib import Path
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hubd.config import default_config_text
 from tests.command import Done, environment, hubd
@@ -148,8 +150,7 @@ def test_gen_token_carries_what_was_asked_for(signing_config: Path) -> None:
 
 
 def test_gen_token_signs_with_the_first_key_that_can(signing_config: Path) -> None:
-    private = subprocess.run(["openssl", "genpkey", "-algorithm", "ED25519"], capture_output=True, check=True).stdout
-    public = subprocess.run(["openssl", "pkey", "-pubout"], input=private, capture_output=True, check=True).stdout
+    public = Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     verifying = f'[[auth.jwt]]\nalgorithm = "EdDSA"\nkey = """{public.decode()}"""\n'
     only_public = signing_config.with_name("public.toml")
     only_public.write_text(verifying)

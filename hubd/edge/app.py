@@ -57,7 +57,7 @@ class Edge:
         self.app.add_routes(Notifications(hub, authenticator, pace).routes())
         self.app.add_routes(Channels(hub, authenticator).routes())
         self.app.add_routes(Users(hub, authenticator, self.tokens).routes())
-        self.app.add_routes([web.get("/hubd.js", _page("hubd.js"))])
+        self.app.add_routes(web.get(f"/{path.name}", _page(path.name)) for path in sorted(WEB.glob("hubd*.js")))
         if dev:
             self.app.add_routes(_demo())
 

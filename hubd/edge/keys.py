@@ -43,7 +43,7 @@ class ApiKeys:
         found = None
         for name in _possible_ids(key.removeprefix(PREFIX)):
             stored, api_key = self._known.get(name, (_NO_DIGEST, None))
-            if hmac.compare_digest(digest, stored) and api_key is not None:
+            if hmac.compare_digest(digest, stored):
                 found = api_key
         return found
 

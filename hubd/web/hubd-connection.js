@@ -11,7 +11,7 @@
  *
  * @typedef {object} Owner
  * @property {(state: State, why: Why) => void} state every state but `connected`, which is told by `welcome`
- * @property {(frame: Frame) => void} welcome the connection is up; what is sent in here goes before what was waiting
+ * @property {(frame: Frame) => void} welcome the connection is up
  * @property {(frame: Frame) => void} frame
  * @property {(code: string, message: string) => void} problem
  *
@@ -28,7 +28,8 @@ const REPLY_MS = 10_000;
 const PROBE_MS = 5_000;
 const SILENCE_MS = 15_000; //        beyond the hub's ping interval
 const RETRY_AFTER_MAX_S = 3_600; //  a timer of more than 24 days would fire at once
-const PENDING_MAX = 64; //           well under the hub's limit of frames a second: all may go out together
+const PENDING_MAX = 64;
+const ACTIONS_PER_S = 40; //         over 100 frames in a second of its own clock, the hub takes it for a flood
 const NO_RETURN = new Set([4500, 4501, 4507]); // bad token, no token in time, revoked
 const EXPIRED = 4001;
 
@@ -64,6 +65,7 @@ export class Connection {
   #failures = 0;
   #notBefore = 0; //        the hub, or drop(), asked to stay away until then
   #lastRef = 0;
+  #second = { since: 0, sent: 0 };
   #heardAt = 0;
   #silenceMs = Infinity;
 
@@ -113,9 +115,8 @@ export class Connection {
     return new Promise((resolve, reject) => {
       const late = () => this.#settle(ref, new HubdError("timeout", `no reply to ${action.action} in time`));
       const timer = limitMs ? this.#env.setTimeout(late, limitMs) : undefined;
-      const pending = { frame: { ...action, ref }, sent: false, timer, resolve, reject };
-      this.#pending.set(ref, pending);
-      if (this.#state === "connected") this.#transmit(pending);
+      this.#pending.set(ref, { frame: { ...action, ref }, sent: false, timer, resolve, reject });
+      if (this.#state === "connected") this.#sendWaiting();
     });
   }
 
@@ -128,9 +129,8 @@ export class Connection {
   networkChanged() {
     const online = this.#env.navigator?.onLine !== false;
     if (this.#state === "connected") {
-      const life = this.#life;
       this.act({ action: "ping" }, PROBE_MS).catch(({ code }) => {
-        if (code === "timeout" && life === this.#life) this.#lost({ reason: "no answer after the network changed" });
+        if (code === "timeout") this.#lost({ reason: "no answer after the network changed" });
       });
     } else if (this.#timers.has("retry")) {
       if (online) this.#failures = 0;
@@ -240,10 +240,19 @@ export class Connection {
     if (this.#socket?.readyState === 1) this.#socket.send(JSON.stringify(frame));
   }
 
-  /** @param {Pending} pending */
-  #transmit(pending) {
-    pending.sent = true;
-    this.#write(pending.frame);
+  /** At a pace that the hub takes, whatever the application wants at once. */
+  #sendWaiting() {
+    const now = this.#env.now();
+    if (Math.abs(now - this.#second.since) >= 1000) this.#second = { since: now, sent: 0 };
+    for (const pending of this.#pending.values()) {
+      if (pending.sent) continue;
+      if (this.#second.sent >= ACTIONS_PER_S) {
+        return this.#after("pace", this.#second.since + 1000 - now, () => this.#sendWaiting());
+      }
+      this.#second.sent++;
+      pending.sent = true;
+      this.#write(pending.frame);
+    }
   }
 
   /** @param {string} text */
@@ -277,7 +286,7 @@ export class Connection {
     this.#after("stable", STABLE_MS, () => { this.#failures = 0; });
     this.#state = "connected";
     this.#on.welcome(frame);
-    for (const pending of this.#pending.values()) if (!pending.sent) this.#transmit(pending);
+    this.#sendWaiting();
   }
 
   /** @param {any} ref @param {Frame | HubdError} outcome */

@@ -67,7 +67,7 @@ export class Hubd extends EventTarget {
   /** @type {Connection} */ #connection;
   /** @type {Page} */ #page;
   /** @type {string | undefined} */ #cursor;
-  #holdCursor = false; // while topics are still to be resubscribed, a newer cursor would not vouch for them
+  #holds = 0; // while above zero, the cursor stays
   /** @type {Set<string>} */ #topics;
   /** @type {string[]} topics that the URL asked for */ #inUrl = [];
   /** @type {Set<string>} */ #watched = new Set();
@@ -132,16 +132,18 @@ export class Hubd extends EventTarget {
   }
 
   /**
-   * Subscribes live (kept over reconnects) or durably (kept by the hub for the user). Refused topics are forgotten; live
-   * ones whose reply got lost with the connection are asked for again on the next one, though the promise is rejected.
-   * @param {string | string[]} topics @param {{ durable?: boolean, cursor?: string }} [options] cursor: replay from there
+   * Subscribes live (kept over reconnects) or durably (kept by the hub for the user). Refused topics are forgotten;
+   * live ones whose reply got lost with the connection are asked for again on the next, though the promise is rejected.
+   * @param {string | string[]} topics
+   * @param {{ durable?: boolean, cursor?: string }} [options] cursor: first what was published after it
    */
   async subscribe(topics, { durable, cursor } = {}) {
     const names = [topics].flat();
     const added = durable ? [] : names.filter((name) => isTopic(name) && !this.#topics.has(name));
     for (const name of added) this.#topics.add(name);
     try {
-      const reply = await this.#connection.act({ action: "subscribe", topics: names, durable, cursor });
+      const asked = this.#connection.act({ action: "subscribe", topics: names, durable, cursor });
+      const reply = await (cursor === undefined ? asked : this.#hold(asked));
       this.#advance(reply.cursor);
       return reply;
     } catch (error) {
@@ -203,13 +205,11 @@ export class Hubd extends EventTarget {
   #welcomed(frame) {
     // On a resume ours stays until something after it was handed over: a gap told twice is better than one told never.
     this.#cursor ??= frame.cursor;
-    const missing = this.topics.filter((topic) => !this.#inUrl.includes(topic));
-    this.#holdCursor = missing.length > 0;
     this.#emit("state", { state: "connected", attempt: 0 });
     this.#emit("welcome", frame);
     this.#page.report();
     this.#reportRefused(frame.topics);
-    this.#restore(missing);
+    this.#restore(this.topics.filter((topic) => !this.#inUrl.includes(topic)));
     this.#flushAcks();
   }
 
@@ -223,17 +223,11 @@ export class Hubd extends EventTarget {
 
   /** Asks for what belongs to a connection and was not in its URL. @param {string[]} topics */
   async #restore(topics) {
-    const from = this.#cursor;
-    let vouched;
-    // One by one, as one that is refused would take the others with it; without a limit, as a replay takes its time.
-    for (const topic of topics) {
-      if (!this.#topics.has(topic)) continue;
-      const reply = await this.#ask({ action: "subscribe", topic, cursor: from });
-      if (reply === null) return;
-      vouched = reply?.cursor ?? vouched;
+    if (topics.length) {
+      const cursor = await this.#hold(this.#resubscribe(topics));
+      if (cursor === null) return;
+      this.#advance(cursor);
     }
-    this.#holdCursor = false;
-    this.#advance(vouched);
     for (const topic of this.#watched) {
       const reply = await this.#ask({ action: "presence", topic, watch: true });
       if (reply === null) return;
@@ -241,7 +235,26 @@ export class Hubd extends EventTarget {
     }
   }
 
-  /** The reply; undefined if refused; null if the connection is gone. @param {Frame} action */
+  /**
+   * One by one, since one that is refused would take the others with it.
+   * @param {string[]} topics @returns {Promise<string | undefined | null>} the cursor that covers all; null: cut off
+   */
+  async #resubscribe(topics) {
+    const from = this.#cursor;
+    let cursor;
+    for (const topic of topics) {
+      if (!this.#topics.has(topic)) continue;
+      const reply = await this.#ask({ action: "subscribe", topic, cursor: from });
+      if (reply === null) return null;
+      cursor = reply?.cursor ?? cursor;
+    }
+    return cursor;
+  }
+
+  /**
+   * The reply; undefined if refused; null if the connection is gone. It may take its time: there may be a replay first.
+   * @param {Frame} action
+   */
   async #ask(action) {
     try {
       return await this.#connection.act(action, 0);
@@ -251,9 +264,22 @@ export class Hubd extends EventTarget {
     }
   }
 
+  /**
+   * Some topics are replayed: until they are through, cursors that arrive are of the past, or don't vouch for them.
+   * @template T @param {Promise<T>} replaying
+   */
+  async #hold(replaying) {
+    this.#holds++;
+    try {
+      return await replaying;
+    } finally {
+      this.#holds--;
+    }
+  }
+
   /** @param {string | undefined} cursor */
   #advance(cursor) {
-    if (typeof cursor === "string" && !this.#holdCursor) this.#cursor = cursor;
+    if (typeof cursor === "string" && this.#holds === 0) this.#cursor = cursor;
   }
 
   // ---- what arrives -------------------------------------------------------------------------------------------------

@@ -56,14 +56,8 @@ def api_key_entry(key: str, *rights: str) -> ApiKeyEntry:
 class Door:
     """Everything an Authenticator needs, and it."""
 
-    def __init__(
-        self, dev: bool = False, query_token: bool = False, jwt_keys: tuple[JwtKey, ...] | None = None
-    ) -> None:
-        default = (JwtKey(algorithm="HS256", key=SecretStr(SECRET)),)
-        entries = [
-            ApiKeyEntry(id=key.split("_")[1], sha256=hashlib.sha256(key.encode()).hexdigest(), rights=rights)
-            for key, rights in ((KEY, ("publish",)), (ADMIN_KEY, ("publish", "admin")))
-        ]
+    def __init__(self, dev: bool = False, query_token: bool = False, jwt_key: JwtKey | None = None) -> None:
+        entries = [api_key_entry(KEY, "publish"), api_key_entry(ADMIN_KEY, "publish", "admin")]
         auth = Auth(
             jwt=(jwt_key or JwtKey(algorithm="HS256", key=SecretStr(SECRET)),),
             query_token=query_token,
@@ -211,7 +205,7 @@ async def test_an_api_key_is_no_user(door: Door) -> None:
     assert (await user_problem(door, request(KEY + "0"))).code == "unauthorized"
     with pytest.raises(TokenRefused) as caught:
         await door.authenticator.connecting(request(KEY))
-    assert caught.value.disconnect is BAD_TOKEN
+    assert caught.value.disconnect is BAD_TOKEN and "API key" in caught.value.reason
 
 
 async def test_while_the_key_can_t_be_had_it_is_unavailable() -> None:

@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from hubd.config import Auth, JwtKey
 from hubd.core.errors import BAD_TOKEN
 from hubd.edge import jwks as jwks_module
-from hubd.edge.jwks import Jwks, VerifyKey, published_keys
+from hubd.edge.jwks import Jwks
 from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.tasks import Tasks
 
@@ -155,7 +155,7 @@ async def test_the_key_is_chosen_by_its_id(publisher: Publisher, make: Maker) ->
     assert (await tokens.verify(sign(RSA_NEXT, kid=None))).user == "42"
 
 
-async def test_a_thousand_at_once_ask_once(publisher: Publisher, make: Maker) -> None:
+async def test_many_at_once_ask_once(publisher: Publisher, make: Maker) -> None:
     publisher.publish(jwk(RSA_KEY))
     publisher.gate.clear()
     tokens = make()
@@ -252,7 +252,7 @@ def redirect() -> web.Response:
 
 
 FAILURES: dict[str, Callable[[], web.Response]] = {
-    "status": lambda: web.Response(status=503),
+    "status": lambda: web.Response(status=503, body=orjson.dumps({"keys": [jwk(RSA_NEXT)]})),
     "redirect": redirect,
     "no json": lambda: web.Response(body=b"<html>"),
     "no set": lambda: web.Response(body=b"[]"),
@@ -324,7 +324,23 @@ async def test_one_issuer_s_slow_server_holds_up_nobody_else(publisher: Publishe
     assert (await asyncio.wait_for(tokens.verify(token), 1)).user == "42"
 
 
-async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, tasks: Tasks) -> None:
+async def test_a_fetch_that_takes_long_stays_the_only_one(
+    publisher: Publisher, make: Maker, clock: TurnedClock
+) -> None:
+    publisher.publish(jwk(RSA_KEY))
+    publisher.gate.clear()
+    tokens = make()
+    first = asyncio.ensure_future(tokens.verify(sign()))
+    await asyncio.sleep(0.05)
+    clock.advance(31)
+    second = asyncio.ensure_future(tokens.verify(sign(tags=["x"])))
+    await asyncio.sleep(0.05)
+    publisher.gate.set()
+    assert (await first).user == (await second).user == "42"
+    assert publisher.asked == 1
+
+
+async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks) -> None:
     publisher.gate.clear()
     tokens = make()
     waiting = asyncio.ensure_future(refused(tokens, sign()))
@@ -332,6 +348,7 @@ async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, tasks: Tas
     await asyncio.wait_for(tokens.close(), 1)
     await asyncio.wait_for(waiting, 1)
     assert not tasks._running
+    clock.advance(601)
     await refused(tokens, sign())
     assert publisher.asked == 1, "nothing is fetched any more"
 
@@ -343,54 +360,6 @@ async def test_the_log_shows_no_secret_of_the_address(
     await jwks.look_again("x")
     assert publisher.url in caplog.text
     assert not any(word in caplog.text for word in ("name", "pass", "private"))
-
-
-# --- what is taken from a document
-
-
-def found(*entries: object, algorithm: str = "RS256") -> tuple[VerifyKey, ...]:
-    try:
-        return published_keys(orjson.dumps({"keys": entries}), algorithm)
-    except ValueError:
-        return ()
-
-
-UNFIT: list[object] = [
-    jwk(RSA_KEY, alg="RS512"),
-    jwk(RSA_KEY, alg="HS256"),
-    jwk(RSA_KEY, use="enc"),
-    jwk(RSA_KEY, key_ops=["sign"]),
-    jwk(RSA_KEY, key_ops=7),
-    jwk(RSA_KEY) | {"kid": 7},
-    jwk(RSA_KEY) | {"n": 7},
-    jwk(RSA_KEY) | {"n": "ä"},
-    jwk(RSA_KEY) | {"n": ""},
-    jwk(RSA_KEY) | {"e": "AA"},
-    jwk(RSA_KEY) | {"e": None},
-    RSAAlgorithm.to_jwk(RSA_KEY, as_dict=True) | {"key_ops": ["verify"]},
-    jwk(rsa.generate_private_key(65537, 1024)),
-    {"kty": "oct", "k": "c2VjcmV0", "kid": "k1"},
-    {"kty": ["RSA"]},
-    jwk(EC_KEY),
-    jwk(ED_KEY),
-]
-
-
-@pytest.mark.parametrize("entry", UNFIT, ids=range(len(UNFIT)))
-def test_unfit_keys_are_passed_over(entry: object) -> None:
-    assert found(entry) == ()
-    assert [key.kid for key in found(entry, jwk(RSA_KEY, "good"))] == ["good"]
-
-
-def test_the_curve_belongs_to_the_algorithm() -> None:
-    assert found(jwk(ec.generate_private_key(ec.SECP384R1())), algorithm="ES256") == ()
-    assert len(found(jwk(EC_KEY), algorithm="ES256")) == 1
-    assert found(jwk(EC_KEY) | {"x": jwk(EC_KEY)["y"]}, algorithm="ES256") == ()
-    assert found(jwk(ED_KEY) | {"x": "AAAA"}, algorithm="EdDSA") == ()
-
-
-def test_a_document_has_a_length() -> None:
-    assert len(found(*(jwk(RSA_KEY, str(number)) for number in range(200)))) == jwks_module.KEYS
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def headers(**values: str) -> CIMultiDict[str]:
 
 @pytest.fixture
 def origins() -> Origins:
-    return Origins(OWN, [LISTED, "http://plain.example.com"])
+    return Origins(OWN, [LISTED, "http://plain.example.com", "https://desk.example.com"])
 
 
 @pytest.fixture
@@ -40,7 +40,7 @@ FOREIGN = [
     "https://hub.example.com:-1", "https://hub.example.com.", "https://hub.example.com\n", " https://hub.example.com",
     "https://hub.example.com https://evil.example", "//hub.example.com", "hub.example.com", "wss://hub.example.com",
     "file://", "https://", "https://app.example.com", "http://app.example.com:8443", "https://[hub.example.com]",
-    "https://hub.example.com:443443", "https://hub.exam\u212ale.com", "http://localhost", "http://127.0.0.1:8080",
+    "https://hub.example.com:443443", "https://des\u212a.example.com", "http://localhost", "http://127.0.0.1:8080",
     "https://ｈｕｂ.example.com", "chrome-extension://abc", "https://hub.example.com,https://hub.example.com",
 ]  # fmt: skip
 

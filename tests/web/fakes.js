@@ -4,6 +4,14 @@
 
 import { Hubd } from "../../hubd/web/hubd.js";
 
+// Node 18 knows Event, but not yet this child of it.
+globalThis.CustomEvent ??= class CustomEvent extends Event {
+  constructor(type, { detail, ...options } = {}) {
+    super(type, options);
+    this.detail = detail;
+  }
+};
+
 /** Lets everything that waits for resolved promises go on. */
 export const settle = () => new Promise((resolve) => setImmediate(resolve));
 
@@ -74,7 +82,7 @@ export class FakePage {
   }
 }
 
-export const notification = (n, more = {}) => ({ id: `id-${n}`, type: "alert", title: `${n}`, cursor: `c${n}`, ...more });
+export const notification = (n, more = {}) => ({ id: `id-${n}`, type: "alert", title: "hi", cursor: `c${n}`, ...more });
 
 /** A client in fake surroundings, with everything that it emitted and every socket that it opened. */
 export class Scene {

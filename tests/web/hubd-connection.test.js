@@ -1,6 +1,7 @@
 /** What keeps the connection up: `node --test tests/web/*.test.js`. */
 
 import assert from "node:assert/strict";
+import { getEventListeners } from "node:events";
 import { describe, test } from "node:test";
 
 import { notification, Scene, settle } from "./fakes.js";
@@ -135,6 +136,8 @@ describe("coming back", () => {
     assert.equal(scene.lastState.state, "reconnecting");
     await scene.clock.advance(0);
     assert.equal(scene.sockets.length, 3);
+    scene.socket.end();
+    assert.equal(scene.waitMs, 250, "another network, another start of the backoff");
   });
 
   test("asks a live connection for a sign of life when the network changes", async () => {
@@ -194,10 +197,8 @@ describe("coming back", () => {
     await assert.rejects(waiting, { code: "disconnected" });
     await assert.rejects(scene.hub.ack("x"), { code: "closed" });
     assert.deepEqual([scene.lastState.state, scene.socket.closed, scene.clock.waiting], ["closed", true, 0]);
-    scene.page.network(true);
-    scene.page.turn("hidden");
-    await scene.clock.advance(60_000);
-    assert.equal(scene.sockets.length, 1);
+    const listeners = ["online", "keydown"].flatMap((type) => getEventListeners(scene.page.window, type));
+    assert.deepEqual([...listeners, ...getEventListeners(scene.page.document, "visibilitychange")], []);
   });
 
   test("close() while a token is fetched opens nothing", async () => {
@@ -293,10 +294,24 @@ describe("actions", () => {
     await sent;
     const waiting = scene.hub.ack("b");
     await scene.retried();
+    scene.socket.end();
+    await scene.retried();
     await scene.connected();
     assert.deepEqual(scene.socket.actions("ack").map(({ ids }) => ids), [["b"]]);
     await scene.reply("ack");
     await waiting;
+  });
+
+  test("go out at a pace that the hub doesn't take for a flood", async () => {
+    const scene = await new Scene().connected();
+    const all = Array.from({ length: 60 }, (_, n) => scene.hub.ack(`a${n}`));
+    assert.equal(scene.socket.actions("ack").length, 40);
+    await scene.clock.advance(999);
+    assert.equal(scene.socket.actions("ack").length, 40);
+    await scene.clock.advance(1);
+    assert.deepEqual(scene.socket.actions("ack").map(({ ids }) => ids[0]), Array.from(all, (_, n) => `a${n}`));
+    for (const { ref } of scene.socket.actions("ack")) scene.socket.receive({ hub: "reply", ref, ok: true });
+    await Promise.all(all);
   });
 
   test("are bounded", async () => {

@@ -49,6 +49,10 @@ describe("visibility", () => {
     assert.deepEqual(said(scene), ["hidden"]);
     scene.page.window.dispatchEvent(new Event("pointerdown"));
     assert.deepEqual(said(scene), ["hidden", "visible"]);
+    scene.page.turn("hidden");
+    await pass(scene, 31);
+    scene.page.turn("visible");
+    assert.equal(said(scene).at(-1), "visible", "whoever turned to it is there");
   });
 
   test("is nobody's business where there is no page", async () => {

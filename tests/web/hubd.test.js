@@ -54,6 +54,20 @@ describe("the cursor", () => {
     assert.equal(scene.hub.cursor, "kept");
   });
 
+  test("doesn't go back for the replay of a topic, and goes on behind it", async () => {
+    const scene = await new Scene({ cursor: "c8" }).connected();
+    const subscribed = scene.hub.subscribe("late", { cursor: "c2" });
+    scene.socket.receive(notification(3, { channel: "late" }));
+    assert.equal(scene.hub.cursor, "c8");
+    await scene.reply("subscribe", { topics: ["late"], recovered: true, replayed: 1, cursor: "c9" });
+    assert.equal((await subscribed).replayed, 1);
+    assert.equal(scene.hub.cursor, "c9");
+    scene.hub.subscribe("later", { cursor: "c2" }).catch(() => {});
+    await reconnected(scene);
+    scene.socket.receive(notification(10));
+    assert.equal(scene.hub.cursor, "c10");
+  });
+
   test("moves for what was seen before, without handing it over again", async () => {
     const scene = await new Scene().connected();
     scene.socket.receive(notification(1));
@@ -159,6 +173,15 @@ describe("topics", () => {
       assert.equal(scene.socket.actions("subscribe").length, 1);
     });
 
+    test("are left out if nobody wants them any more", async () => {
+      const scene = await new Scene({ topics }).connected();
+      const carried = scene.socket.url.searchParams.get("topics").split(",");
+      scene.hub.unsubscribe(topics.slice(carried.length + 1)).catch(() => {});
+      await scene.reply("subscribe", { cursor: "c1" });
+      assert.equal(scene.socket.actions("subscribe").length, 1);
+      assert.equal(scene.hub.cursor, "c1");
+    });
+
     test("go on after one that is refused", async () => {
       const scene = await new Scene({ topics }).connected();
       const [{ topic }] = scene.socket.actions("subscribe");
@@ -181,9 +204,14 @@ describe("presence", () => {
     assert.deepEqual(scene.of("presence").map(({ event, ...detail }) => detail), [
       { topic: "lobby", joined: ["cy"], left: [] }, { topic: "lobby", users: ["cy"], count: 1 },
     ]);
-    scene.hub.presence("lobby", { watch: false }).catch(() => {});
-    await reconnected(scene);
-    assert.equal(scene.socket.actions("presence").length, 0);
+    for (const end of [() => scene.hub.presence("lobby", { watch: false }), () => scene.hub.unsubscribe("lobby")]) {
+      const watched = scene.hub.presence("lobby", { watch: true });
+      await scene.reply("presence", { users: [], count: 0 });
+      await watched;
+      end().catch(() => {});
+      await reconnected(scene);
+      assert.equal(scene.socket.actions("presence").length, 0);
+    }
   });
 });
 

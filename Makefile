@@ -1,0 +1,82 @@
+# The two that matter: `make run` and `make test`. All of them: `make help`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# More for hubd (make run ARGS="--port 9000") and for pytest (make test PYTEST_ARGS="-k config -x").
+ARGS ?=
+PYTEST_ARGS ?=
+# pytest processes. One by default: some tests compare times, and neighbours would spoil that.
+WORKERS ?= 0
+
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+WEB_TESTS := $(wildcard tests/web/*.test.js)
+
+.DEFAULT_GOAL := help
+.PHONY: help run install test test-long check format clean node chromium
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## start a hub to try things with: demo page, a key, a curl line
+	@exec $(BIN)/hubd serve --dev $(ARGS)
+
+install: $(VENV)/.installed ## make .venv and install hubd into it
+
+test: $(VENV)/.installed-dev node chromium ## every test but the long ones; installs what they need
+	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	@test -n "$(WEB_TESTS)" || { echo "There are no tests in tests/web/: is this checkout complete?" >&2; exit 1; }
+	node --test --test-reporter spec $(WEB_TESTS)
+
+test-long: $(VENV)/.installed-dev chromium ## the heavy tests
+	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+check: $(VENV)/.installed-dev ## lint, format, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev ## put the code into its format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean: ## remove everything that was made here, .venv too
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "hubd needs Python 3.11 or newer, and $(PYTHON) is: $$($(PYTHON) --version 2>&1)." >&2; \
+	    echo "Install one (Debian: apt-get install python3 python3-venv), or name it: make PYTHON=python3.12 ..." >&2; \
+	    exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { \
+	    rm -rf $(VENV); \
+	    echo "Cannot make $(VENV). On Debian this helps: apt-get install python3-venv" >&2; \
+	    exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+# $(call debian-package,NAME): install it as root; otherwise say how, and fail. dpkg wants sbin in its PATH.
+define debian-package
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    export DEBIAN_FRONTEND=noninteractive PATH="$$PATH:/usr/local/sbin:/usr/sbin:/sbin"; \
+	    echo "Installing $(1) for the tests"; \
+	    apt-get update -qq && apt-get install -y -qq --no-install-recommends $(1) >/dev/null; \
+	else \
+	    echo "The tests need $(1). On Debian: sudo apt-get install -y --no-install-recommends $(1)" >&2; \
+	    exit 1; \
+	fi
+endef
+
+node:
+	@command -v node >/dev/null || { $(call debian-package,nodejs); }
+	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || { \
+	    echo "The tests need Node.js 18 or newer, and this is $$(node --version)." >&2; exit 1; }
+
+chromium:
+	@command -v chromium >/dev/null || { $(call debian-package,chromium); }
