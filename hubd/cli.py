@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,6 +17,15 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEFAULT_URL = "http://127.0.0.1:8080"
 _ONE_TRY_S, _FEED_TRY_S = 5.0, 60.0
+
+
+class Failure(click.ClickException):
+    """It failed: one line that says why, exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line on standard error."""
+        click.echo(f"hubd: {self.message}", err=True)
+
 
 config_option = click.option(
     "--config",
@@ -232,9 +241,9 @@ def publish(**given: Any) -> None:
     try:
         ok = asyncio.run(run(given))
     except PublishError as error:
-        raise click.ClickException(str(error)) from None
+        raise Failure(str(error)) from None
     except OSError as error:
-        raise click.ClickException(f"standard input can't be read: {error.strerror}") from None
+        raise Failure(f"standard input can't be read: {error.strerror}") from None
     sys.exit(0 if ok else 1)
 
 
@@ -327,7 +336,7 @@ def _signed(config: "Config", claims: dict[str, object], ttl: int) -> str:
             named = {"iss": entry.issuer, "aud": entry.audience}
             claims = claims | {"iat": now, "exp": now + ttl} | {name: value for name, value in named.items() if value}
             return jwt.encode(claims, entry.keys.signing, algorithm=entry.algorithm)
-    raise click.ClickException(
+    raise Failure(
         "no key in [[auth.jwt]] can sign: give the --config that has one, or make one with `hubd gen-key jwt`"
     )
 

@@ -153,9 +153,10 @@ class Template:
         publish = self._from_text(line.text) if self.as_text else self._from_json(line.text)
         body = {"id": str(uuid4()), **self.fields, **publish}
         try:
-            return Item(line.number, json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode())
-        except UnicodeEncodeError:
-            raise ValueError("the line has half a surrogate pair, which is no character") from None
+            text = json.dumps(body, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            return Item(line.number, text.encode())
+        except ValueError:
+            raise ValueError("the line has a number too large for JSON, or half a surrogate pair") from None
 
     def _from_text(self, line: bytes) -> dict[str, Any]:
         text = line.decode(errors="replace").strip()

@@ -205,7 +205,7 @@ def _refusal(status: int, body: Any) -> str:
         phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "not understood"
         return f"the answer was {status} ({phrase}) and not a hub's: is --url right?"
     errors = body.get("errors") or []
-    fields = [f"{e.get('path')}: {e.get('message')}" for e in errors if isinstance(e, dict)]
+    fields = [": ".join(filter(None, (e.get("path"), e.get("message")))) for e in errors if isinstance(e, dict)]
     detail = "; ".join(fields) or body.get("detail") or body.get("title") or ""
     return " ".join(f"{status} {body.get('code', 'refused')}: {detail}".split())
 

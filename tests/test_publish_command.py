@@ -85,12 +85,12 @@ async def test_a_busy_hub_is_asked_again_with_the_same_id_and_not_too_soon(hub: 
 
 
 async def test_a_refusal_is_one_line_with_every_wrong_field_and_1(hub: StandIn) -> None:
-    wrong = [{"path": "to", "message": "is\nwrong"}, {"path": "notification.hub", "message": "is the hub's"}]
+    wrong = [{"path": "to", "message": "is\nwrong"}, {"path": "", "message": "is too deep"}]
     hub.plan = [problem(422, "invalid", "2 fields", errors=wrong)]
     done = await publish(hub, "--to", "a::b", "--title", "x")
-    assert done == Done(1, "", "Error: 422 invalid: to: is wrong; notification.hub: is the hub's\n")
+    assert done == Done(1, "", "hubd: 422 invalid: to: is wrong; is too deep\n")
     hub.plan = [problem(401, "unauthorized", "this key is not known")]
-    assert (await publish(hub, "--to", "a", "--title", "x")).err == "Error: 401 unauthorized: this key is not known\n"
+    assert (await publish(hub, "--to", "a", "--title", "x")).err == "hubd: 401 unauthorized: this key is not known\n"
 
 
 @pytest.mark.parametrize(
@@ -114,13 +114,13 @@ async def test_what_is_no_hub_is_told(hub: StandIn, answer: Callable[[web.Reques
 
 async def test_nobody_there_is_one_line_and_1() -> None:
     done = await publish("http://127.0.0.1:1", "--to", "a", "--title", "x", "--retry-for", "0.5")
-    assert done == Done(1, "", "Error: can't reach http://127.0.0.1:1: Connection refused\n")
+    assert done == Done(1, "", "hubd: can't reach http://127.0.0.1:1: Connection refused\n")
 
 
 async def test_a_retry_after_that_is_too_long_is_not_waited_for(hub: StandIn) -> None:
     hub.plan = [problem(429, "rate_limited", "slow down", headers={"Retry-After": "3600"})]
     done = await publish(hub, "--to", "a", "--title", "x")
-    assert (done.code, done.err) == (1, "Error: 429 rate_limited: slow down\n")
+    assert (done.code, done.err) == (1, "hubd: 429 rate_limited: slow down\n")
 
 
 @pytest.mark.parametrize(
@@ -179,16 +179,16 @@ async def test_lines_of_text_stay_text_whatever_they_look_like(hub: StandIn) -> 
 async def test_lines_that_make_no_sense_are_named_and_the_others_go_out(hub: StandIn) -> None:
     given = b"\n".join(
         [
-            b'{"title": "1"}', b"", b"not json", b"[1]", b'{"title": NaN}', b'{"title": "\\ud800"}',
-            b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000, b'{"title": "10"}',
+            b'{"title": "1"}', b"", b"not json", b"[1]", b'{"title": 1e400}', b'{"title": NaN}', b'{"title": "\\ud800"}',
+            b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000, b'{"title": "11"}',
         ]
     )  # fmt: skip
     done = await publish(hub, "--stdin", "--to", "a", given=given)
     assert done.code == 1
-    assert [body["notification"]["title"] for body in hub.published] == ["1", "10"]
+    assert [body["notification"]["title"] for body in hub.published] == ["1", "11"]
     *lines, last = done.err.splitlines()
-    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in (3, 4, 5, 6, 7, 8, 9)]
-    assert last == "2 published, 7 refused"
+    assert [line.split(":")[0] for line in lines] == [f"line {number}" for number in range(3, 11)]
+    assert last == "2 published, 8 refused"
     done = await publish(hub, "--stdin", given='{"title": "1"}')
     assert done == Done(1, "", 'line 1: there is no "to" in the line, and no --to\n0 published, 1 refused\n')
 
@@ -279,7 +279,7 @@ async def test_a_hub_that_stays_away_ends_the_feed_and_says_where() -> None:
     assert done.code == 1
     note, error = done.err.splitlines()
     assert note.startswith("note: ")
-    assert error.startswith("Error: can't reach http://127.0.0.1:1: Connection refused (from line 2 on")
+    assert error.startswith("hubd: can't reach http://127.0.0.1:1: Connection refused (from line 2 on")
 
 
 async def test_a_key_that_is_refused_ends_the_feed(hub: StandIn) -> None:
@@ -289,7 +289,7 @@ async def test_a_key_that_is_refused_ends_the_feed(hub: StandIn) -> None:
     process.stdin.write(b"1\n")  # and the feed stays open: nothing must wait for its end
     assert await asyncio.wait_for(process.wait(), 10) == 1
     assert process.stderr is not None
-    assert (await process.stderr.read()).startswith(b"Error: 401 unauthorized: this key is not known")
+    assert (await process.stderr.read()).startswith(b"hubd: 401 unauthorized: this key is not known")
 
 
 async def test_a_batch_that_is_too_large_is_halved_until_it_fits(hub: StandIn) -> None:

@@ -23,22 +23,13 @@ from hubd.edge.keys import ApiKeys
 from hubd.edge.origin import Origins
 from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.tasks import Tasks
+from hubd.testing import FakeClock
 
 NOW = 1_800_000_000.0
 SECRET = "s" * 64
 OWN = "https://hub.example.com"
 KEY = "hub_backend_0123456789abcdef"
 ADMIN_KEY = "hub_ops_0123456789abcdef"
-
-
-class StoppedClock:
-    """A clock that stands still."""
-
-    def now(self) -> float:
-        return NOW
-
-    def monotonic(self) -> float:
-        return 1000.0
 
 
 def sign(user: str = "42", **claims: Any) -> str:
@@ -65,7 +56,7 @@ class Door:
             origins=("https://app.example.com",),
         )
         config = Config(server=Server(public_url=OWN), auth=auth)
-        self.tokens = Tokens(auth, StoppedClock(), Tasks(), dev=dev)
+        self.tokens = Tokens(auth, FakeClock(NOW), Tasks(), dev=dev)
         origins = Origins(config.server.public_url, auth.origins, dev)
         self.authenticator = Authenticator(self.tokens, ApiKeys(auth.api_keys), origins, config, dev)
 

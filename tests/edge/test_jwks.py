@@ -18,28 +18,13 @@ from hubd.edge import jwks as jwks_module
 from hubd.edge.jwks import Jwks
 from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.tasks import Tasks
+from hubd.testing import FakeClock
 
 NOW = 1_800_000_000.0
 RSA_KEY, RSA_NEXT = (rsa.generate_private_key(65537, 2048) for _ in range(2))
 EC_KEY = ec.generate_private_key(ec.SECP256R1())
 ED_KEY = ed25519.Ed25519PrivateKey.generate()
 PRIVATE: dict[str, Any] = {"RS256": RSA_KEY, "ES256": EC_KEY, "EdDSA": ED_KEY}
-
-
-class TurnedClock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-
-    def now(self) -> float:
-        return NOW + self.seconds
-
-    def monotonic(self) -> float:
-        return self.seconds
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 def jwk(key: Any, kid: str | None = "k1", **members: Any) -> dict[str, Any]:
@@ -95,8 +80,8 @@ async def publisher() -> AsyncIterator[Publisher]:
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
 @pytest.fixture
@@ -110,7 +95,7 @@ Maker = Callable[..., Tokens]
 
 
 @pytest.fixture
-async def make(publisher: Publisher, clock: TurnedClock, tasks: Tasks) -> AsyncIterator[Maker]:
+async def make(publisher: Publisher, clock: FakeClock, tasks: Tasks) -> AsyncIterator[Maker]:
     made: list[Tokens] = []
 
     def build(*more: JwtKey, algorithm: str = "RS256") -> Tokens:
@@ -171,7 +156,7 @@ async def test_many_at_once_ask_once(publisher: Publisher, make: Maker) -> None:
 
 
 async def test_an_unknown_id_is_looked_for_once_in_thirty_seconds(
-    publisher: Publisher, make: Maker, clock: TurnedClock
+    publisher: Publisher, make: Maker, clock: FakeClock
 ) -> None:
     publisher.publish(jwk(RSA_KEY, "old"))
     tokens = make()
@@ -197,7 +182,7 @@ async def test_a_token_of_another_algorithm_makes_nobody_ask(publisher: Publishe
 
 
 async def test_old_keys_are_refreshed_in_the_background(
-    publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks
+    publisher: Publisher, make: Maker, clock: FakeClock, tasks: Tasks
 ) -> None:
     publisher.publish(jwk(RSA_KEY))
     tokens = make()
@@ -219,7 +204,7 @@ async def test_old_keys_are_refreshed_in_the_background(
 
 
 async def test_a_withdrawn_key_takes_its_tokens_with_it(
-    publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks
+    publisher: Publisher, make: Maker, clock: FakeClock, tasks: Tasks
 ) -> None:
     publisher.publish(jwk(RSA_KEY, "a"), jwk(RSA_NEXT, "b"))
     tokens = make()
@@ -233,7 +218,7 @@ async def test_a_withdrawn_key_takes_its_tokens_with_it(
 
 
 async def test_another_key_under_the_same_id_does_so_too(
-    publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks
+    publisher: Publisher, make: Maker, clock: FakeClock, tasks: Tasks
 ) -> None:
     publisher.publish(jwk(RSA_KEY))
     tokens = make()
@@ -272,7 +257,7 @@ def zipped(body: bytes) -> web.Response:
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_a_failing_fetch_leaves_the_old_keys(
-    publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks, failure: str, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, make: Maker, clock: FakeClock, tasks: Tasks, failure: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     publisher.publish(jwk(RSA_KEY))
     tokens = make()
@@ -290,7 +275,7 @@ async def test_a_failing_fetch_leaves_the_old_keys(
 
 @pytest.mark.parametrize("failure", FAILURES)
 async def test_without_any_key_the_fault_is_not_the_token_s(
-    publisher: Publisher, make: Maker, clock: TurnedClock, failure: str
+    publisher: Publisher, make: Maker, clock: FakeClock, failure: str
 ) -> None:
     publisher.answer = FAILURES[failure]
     tokens = make()
@@ -310,7 +295,7 @@ async def test_a_server_that_hangs_holds_nobody_for_long(
     assert (await asyncio.wait_for(refused(tokens, sign()), 2)).temporary
 
 
-async def test_a_server_that_is_gone(make: Maker, publisher: Publisher, clock: TurnedClock, tasks: Tasks) -> None:
+async def test_a_server_that_is_gone(make: Maker, publisher: Publisher, clock: FakeClock, tasks: Tasks) -> None:
     entry = JwtKey(algorithm="RS256", jwks_url="http://127.0.0.1:1/keys")
     tokens = Tokens(Auth(jwt=(entry,)), clock, tasks)
     assert (await refused(tokens, sign())).temporary
@@ -324,9 +309,7 @@ async def test_one_issuer_s_slow_server_holds_up_nobody_else(publisher: Publishe
     assert (await asyncio.wait_for(tokens.verify(token), 1)).user == "42"
 
 
-async def test_a_fetch_that_takes_long_stays_the_only_one(
-    publisher: Publisher, make: Maker, clock: TurnedClock
-) -> None:
+async def test_a_fetch_that_takes_long_stays_the_only_one(publisher: Publisher, make: Maker, clock: FakeClock) -> None:
     publisher.publish(jwk(RSA_KEY))
     publisher.gate.clear()
     tokens = make()
@@ -340,7 +323,7 @@ async def test_a_fetch_that_takes_long_stays_the_only_one(
     assert publisher.asked == 1
 
 
-async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, clock: TurnedClock, tasks: Tasks) -> None:
+async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, clock: FakeClock, tasks: Tasks) -> None:
     publisher.gate.clear()
     tokens = make()
     waiting = asyncio.ensure_future(refused(tokens, sign()))
@@ -354,7 +337,7 @@ async def test_close_stops_a_fetch(publisher: Publisher, make: Maker, clock: Tur
 
 
 async def test_the_log_shows_no_secret_of_the_address(
-    publisher: Publisher, clock: TurnedClock, tasks: Tasks, caplog: pytest.LogCaptureFixture
+    publisher: Publisher, clock: FakeClock, tasks: Tasks, caplog: pytest.LogCaptureFixture
 ) -> None:
     jwks = Jwks(publisher.url.replace("//", "//name:pass@") + "?key=private", "RS256", clock, tasks)
     await jwks.look_again("x")
@@ -373,6 +356,6 @@ async def test_the_log_shows_no_secret_of_the_address(
         ("https://id.example.com/keys", "none"),
     ],
 )
-async def test_where_keys_may_not_come_from(url: str, algorithm: str, clock: TurnedClock, tasks: Tasks) -> None:
+async def test_where_keys_may_not_come_from(url: str, algorithm: str, clock: FakeClock, tasks: Tasks) -> None:
     with pytest.raises(ValueError, match=r"https://|goes with"):
         Jwks(url, algorithm, clock, tasks)

@@ -17,25 +17,10 @@ from hubd.core.notification import Priority
 from hubd.edge import tokens as tokens_module
 from hubd.edge.tokens import Revocations, TokenRefused, Tokens, dev_identity
 from hubd.tasks import Tasks
+from hubd.testing import FakeClock
 
 NOW = 1_800_000_000.0
 SECRET = "s" * 64
-
-
-class TurnedClock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return self.seconds - NOW + 1000
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 def pem(key: Any) -> str:
@@ -65,17 +50,17 @@ def sign(algorithm: str = "HS256", headers: dict[str, Any] | None = None, **clai
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
-def make(clock: TurnedClock, *entries: JwtKey, **options: Any) -> Tokens:
+def make(clock: FakeClock, *entries: JwtKey, **options: Any) -> Tokens:
     auth = Auth(jwt=entries or (key_entry(),), **options.pop("auth", {}))
     return Tokens(auth, clock, Tasks(), **options)
 
 
 @pytest.fixture
-def tokens(clock: TurnedClock) -> Tokens:
+def tokens(clock: FakeClock) -> Tokens:
     return make(clock)
 
 
@@ -94,19 +79,19 @@ async def refused_as(tokens: Tokens, token: str) -> Disconnect:
 
 
 @pytest.mark.parametrize("algorithm", SIGNING)
-async def test_each_algorithm_is_accepted_with_its_own_key(clock: TurnedClock, algorithm: str) -> None:
+async def test_each_algorithm_is_accepted_with_its_own_key(clock: FakeClock, algorithm: str) -> None:
     tokens = make(clock, key_entry(algorithm))
     identity = await tokens.verify(sign(algorithm))
     assert (identity.user, identity.expires_at, identity.issued_at) == ("42", NOW + 3600, NOW)
 
 
 @pytest.mark.parametrize("algorithm", SIGNING)
-async def test_each_algorithm_among_all_the_keys_at_once(clock: TurnedClock, algorithm: str) -> None:
+async def test_each_algorithm_among_all_the_keys_at_once(clock: FakeClock, algorithm: str) -> None:
     tokens = make(clock, *map(key_entry, SIGNING))
     assert (await tokens.verify(sign(algorithm, sub="x"))).user == "x"
 
 
-async def test_a_private_key_in_the_config_verifies_too(clock: TurnedClock) -> None:
+async def test_a_private_key_in_the_config_verifies_too(clock: FakeClock) -> None:
     form, encryption = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     text = RSA_KEY.private_bytes(serialization.Encoding.PEM, form, encryption).decode()
     tokens = make(clock, JwtKey(algorithm="RS256", key=SecretStr(text)))
@@ -147,7 +132,7 @@ async def test_no_topic_pattern_opens_another_users_channel(tokens: Tokens, patt
     ],
 )
 async def test_default_topics(
-    clock: TurnedClock, configured: tuple[str, ...], dev: bool, claims: dict[str, Any], granted: bool
+    clock: FakeClock, configured: tuple[str, ...], dev: bool, claims: dict[str, Any], granted: bool
 ) -> None:
     tokens = make(clock, auth={"default_topics": configured}, dev=dev)
     assert (await tokens.verify(sign(**claims))).may_subscribe(parse_channel("news:x")) is granted
@@ -158,13 +143,13 @@ async def test_every_user_id_of_the_grammar(tokens: Tokens, user: str) -> None:
     assert (await tokens.verify(sign(sub=user))).user == user
 
 
-async def test_issuer_and_audience_where_they_are_configured(clock: TurnedClock) -> None:
+async def test_issuer_and_audience_where_they_are_configured(clock: FakeClock) -> None:
     tokens = make(clock, key_entry(issuer="https://id", audience="hubd"))
     for audience in ("hubd", ["other", "hubd"]):
         assert (await tokens.verify(sign(iss="https://id", aud=audience))).user == "42"
 
 
-async def test_one_key_for_two_issuers(clock: TurnedClock) -> None:
+async def test_one_key_for_two_issuers(clock: FakeClock) -> None:
     tokens = make(clock, key_entry(issuer="a"), key_entry(issuer="b"))
     assert (await tokens.verify(sign(iss="b"))).user == "42"
     assert "'iss'" in (await refusal(tokens, sign(iss="c"))).reason
@@ -177,7 +162,7 @@ async def test_issuer_and_audience_don_t_matter_elsewhere(tokens: Tokens) -> Non
 # --- time
 
 
-async def test_expiry_at_the_edge_of_the_leeway(tokens: Tokens, clock: TurnedClock) -> None:
+async def test_expiry_at_the_edge_of_the_leeway(tokens: Tokens, clock: FakeClock) -> None:
     kept, fresh = sign(exp=NOW + 10), sign(exp=NOW + 10, tags=["x"])
     await tokens.verify(kept)
     clock.advance(15)
@@ -198,7 +183,7 @@ async def test_expired_is_said_only_when_nothing_else_is_wrong(tokens: Tokens) -
     assert await refused_as(tokens, sign(exp=NOW - 60)) is REVOKED
 
 
-async def test_not_before_and_issued_at_have_the_same_leeway(tokens: Tokens, clock: TurnedClock) -> None:
+async def test_not_before_and_issued_at_have_the_same_leeway(tokens: Tokens, clock: FakeClock) -> None:
     assert (await tokens.verify(sign(nbf=NOW + 5, iat=NOW + 5))).issued_at == NOW + 5
     early = sign(nbf=NOW + 5.001)
     assert await refused_as(tokens, early) is BAD_TOKEN
@@ -215,7 +200,7 @@ async def test_fractions_of_seconds_are_kept(tokens: Tokens) -> None:
 # --- revocation
 
 
-async def test_revocation_refuses_what_was_issued_until_then(tokens: Tokens, clock: TurnedClock) -> None:
+async def test_revocation_refuses_what_was_issued_until_then(tokens: Tokens, clock: FakeClock) -> None:
     seen, unseen = sign(), sign(tags=["unseen"])
     live = await tokens.verify(seen)
     assert not tokens.revoked(live)
@@ -231,7 +216,7 @@ async def test_revocation_refuses_what_was_issued_until_then(tokens: Tokens, clo
     assert not tokens.revoked(later)
 
 
-async def test_a_second_revocation_counts(tokens: Tokens, clock: TurnedClock) -> None:
+async def test_a_second_revocation_counts(tokens: Tokens, clock: FakeClock) -> None:
     tokens.revoke("42")
     clock.advance(10)
     between = sign(iat=NOW + 5)
@@ -248,12 +233,12 @@ async def test_a_token_without_iat_is_good_until_the_first_revocation(tokens: To
     assert await refused_as(tokens, token) is REVOKED
 
 
-async def test_revocations_outlive_a_new_config(clock: TurnedClock, tokens: Tokens) -> None:
+async def test_revocations_outlive_a_new_config(clock: FakeClock, tokens: Tokens) -> None:
     tokens.revoke("42")
     assert await refused_as(make(clock, revocations=tokens.revocations), sign()) is REVOKED
 
 
-def test_the_oldest_revocations_give_way(clock: TurnedClock) -> None:
+def test_the_oldest_revocations_give_way(clock: FakeClock) -> None:
     revocations = Revocations(clock, limit=2)
     for user in ("a", "b", "a", "c"):
         revocations.add(user)
@@ -272,7 +257,7 @@ async def test_a_known_token_is_not_verified_again(tokens: Tokens, monkeypatch: 
     assert await tokens.verify(token) is first
 
 
-async def test_the_cache_revives_neither_expired_nor_revoked(tokens: Tokens, clock: TurnedClock) -> None:
+async def test_the_cache_revives_neither_expired_nor_revoked(tokens: Tokens, clock: FakeClock) -> None:
     short, revoked = sign(exp=NOW + 1), sign(sub="43")
     for _ in range(2):
         await tokens.verify(short)

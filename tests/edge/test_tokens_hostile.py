@@ -23,25 +23,10 @@ from hubd.core.identity import Identity
 from hubd.edge import tokens as tokens_module
 from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.tasks import Tasks
+from hubd.testing import FakeClock
 
 NOW = 1_800_000_000.0
 SECRET = "s" * 64
-
-
-class TurnedClock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.seconds = NOW
-
-    def now(self) -> float:
-        return self.seconds
-
-    def monotonic(self) -> float:
-        return self.seconds - NOW + 1000
-
-    def advance(self, seconds: float) -> None:
-        self.seconds += seconds
 
 
 def pem(key: Any) -> str:
@@ -82,17 +67,17 @@ def sign_raw(payload: bytes, header: object = None, secret: bytes = SECRET.encod
 
 
 @pytest.fixture
-def clock() -> TurnedClock:
-    return TurnedClock()
+def clock() -> FakeClock:
+    return FakeClock(NOW)
 
 
-def make(clock: TurnedClock, *entries: JwtKey, **options: Any) -> Tokens:
+def make(clock: FakeClock, *entries: JwtKey, **options: Any) -> Tokens:
     auth = Auth(jwt=entries or (key_entry(),), **options.pop("auth", {}))
     return Tokens(auth, clock, Tasks(), **options)
 
 
 @pytest.fixture
-def tokens(clock: TurnedClock) -> Tokens:
+def tokens(clock: FakeClock) -> Tokens:
     return make(clock)
 
 
@@ -110,7 +95,7 @@ async def refused_as(tokens: Tokens, token: str) -> Disconnect:
 # --- whose signature it is
 
 
-async def test_the_public_rsa_key_is_no_hmac_secret(clock: TurnedClock) -> None:
+async def test_the_public_rsa_key_is_no_hmac_secret(clock: FakeClock) -> None:
     tokens = make(clock, key_entry("RS256"))
     body = orjson.dumps({"sub": "admin", "exp": NOW + 3600})
     public = RSA_KEY.public_key()
@@ -125,7 +110,7 @@ async def test_the_public_rsa_key_is_no_hmac_secret(clock: TurnedClock) -> None:
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE", "", None, 1, ["HS256"], {"a": 1}, "hs256", "HS256 ", "ES521"])
 @pytest.mark.parametrize("signature", ["", "correct"])
-async def test_there_is_no_none(clock: TurnedClock, alg: object, signature: str) -> None:
+async def test_there_is_no_none(clock: FakeClock, alg: object, signature: str) -> None:
     tokens = make(clock, *map(key_entry, SIGNING))
     token = sign_raw(orjson.dumps({"sub": "42", "exp": NOW + 9}), {"alg": alg})
     assert await refused_as(tokens, token if signature else token.rpartition(".")[0] + ".") is BAD_TOKEN
@@ -136,7 +121,7 @@ async def test_a_missing_alg_is_refused(tokens: Tokens) -> None:
 
 
 @pytest.mark.parametrize(("algorithm", "claimed"), list(itertools.permutations(SIGNING, 2)))
-async def test_a_changed_alg_is_refused(clock: TurnedClock, algorithm: str, claimed: str) -> None:
+async def test_a_changed_alg_is_refused(clock: FakeClock, algorithm: str, claimed: str) -> None:
     """The header of another algorithm on a token, first with the old signature, then signed anew over it."""
     tokens = make(clock, key_entry(algorithm))
     _, payload, signature = sign(algorithm).split(".")
@@ -148,7 +133,7 @@ async def test_a_changed_alg_is_refused(clock: TurnedClock, algorithm: str, clai
 
 
 @pytest.mark.parametrize("algorithm", SIGNING)
-async def test_changed_bits_are_refused(clock: TurnedClock, algorithm: str) -> None:
+async def test_changed_bits_are_refused(clock: FakeClock, algorithm: str) -> None:
     tokens = make(clock, key_entry(algorithm))
     head, payload, signature = sign(algorithm).split(".")
     other_user = b64(orjson.dumps({"sub": "43", "exp": NOW + 3600}))
@@ -188,7 +173,7 @@ async def test_odd_headers_are_refused(tokens: Tokens, header: object) -> None:
     assert await refused_as(tokens, sign_raw(b"", header)) is BAD_TOKEN
 
 
-async def test_without_a_key_the_refusal_says_what_to_configure(clock: TurnedClock) -> None:
+async def test_without_a_key_the_refusal_says_what_to_configure(clock: FakeClock) -> None:
     tokens = Tokens(Auth(), clock, Tasks())
     assert "[[auth.jwt]]" in (await refusal(tokens, sign())).reason
 
@@ -231,7 +216,7 @@ async def test_payloads_that_are_no_claims_are_refused(tokens: Tokens, payload: 
     assert await refused_as(tokens, sign_raw(payload)) is BAD_TOKEN
 
 
-async def test_wrong_issuer_and_audience_are_refused(clock: TurnedClock) -> None:
+async def test_wrong_issuer_and_audience_are_refused(clock: FakeClock) -> None:
     tokens = make(clock, key_entry(issuer="https://id", audience="hubd"))
     wrong: list[dict[str, Any]] = [
         {}, {"iss": "https://id"}, {"aud": "hubd"}, {"iss": "https://no", "aud": "hubd"}, {"iss": None, "aud": "hubd"},
@@ -279,7 +264,7 @@ header_names = st.sampled_from(["alg", "kid", "crit", "b64", "typ", "cty", "jwk"
 
 @pytest.fixture(scope="module")
 def everything_configured() -> Iterator[Tokens]:
-    yield make(TurnedClock(), key_entry(issuer="i", audience="a"), *map(key_entry, SIGNING))
+    yield make(FakeClock(NOW), key_entry(issuer="i", audience="a"), *map(key_entry, SIGNING))
 
 
 async def verify_or_refuse(tokens: Tokens, token: str) -> None:
