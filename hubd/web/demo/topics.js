@@ -70,15 +70,25 @@ export class Topics {
     }
   }
 
-  /** @param {string} name */
-  #leave(name) {
+  /** @param {string} name @param {boolean} byKeyboard */
+  #leave(name, byKeyboard) {
     this.#people.delete(name);
     this.#draw();
+    if (byKeyboard) part("topic-input").focus(); // what had the focus is gone
     this.#hub?.unsubscribe(name).catch(() => {}); // gone with the connection, if it can't be said any more
   }
 
+  /** Leaves alone what hasn't changed, so that nobody loses the button that he is about to press. */
   #draw() {
-    part("topics").replaceChildren(...this.names.map((name) => this.#row(name)));
+    const list = part("topics");
+    const drawn = new Map([...list.children].map((row) => [row.dataset.topic, row]));
+    for (const [name, row] of drawn) if (!this.#people.has(name)) row.remove();
+    for (const name of this.names) {
+      const row = this.#row(name);
+      const old = drawn.get(name);
+      if (!old) list.append(row);
+      else if (!old.isEqualNode(row)) old.replaceWith(row);
+    }
   }
 
   /** @param {string} name */
@@ -86,7 +96,7 @@ export class Topics {
     const people = [...(this.#people.get(name) ?? [])].filter((other) => other !== this.#me).sort();
     const close = make("button", { type: "button", class: "close", "aria-label": `Unsubscribe from ${name}`,
       "data-testid": "unsubscribe-button" }, "×");
-    close.addEventListener("click", () => this.#leave(name));
+    close.addEventListener("click", (/** @type {MouseEvent} */ event) => this.#leave(name, event.detail === 0));
     const more = people.length - SHOWN_PEOPLE;
     return make("li", { "data-testid": "topic", "data-topic": name },
       make("div", { class: "chip" }, make("span", {}, name), close),
