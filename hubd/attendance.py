@@ -1,7 +1,7 @@
 """Attendance: connections come, subscribe, resume, and go."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from hubd.clock import Clock
@@ -15,7 +15,6 @@ from hubd.core.replay import Replay, put_gaps
 from hubd.core.ring import Rings
 from hubd.core.subscriptions import DurableSubscriptions
 from hubd.core.watch import Watches
-from hubd.pump import WRITE_BYTES
 
 Fields = dict[str, Any]
 
@@ -35,6 +34,7 @@ class Attendance:
         durables: DurableSubscriptions,
         subscriptions: int,
         ping_s: float,
+        replay_bytes: int,
     ) -> None:
         self._clock = clock
         self._epoch = epoch
@@ -45,6 +45,7 @@ class Attendance:
         self._durables = durables
         self._limit = subscriptions or sys.maxsize
         self._ping_s = ping_s
+        self._replay_bytes = replay_bytes
         self.sequence = 0
 
     def cursor(self, sequence: int | None = None) -> str:
@@ -143,7 +144,7 @@ class Attendance:
     def read_on(self, connection: Connection) -> None:
         """Let a resuming connection read some more; when nothing is left it turns live, in this very step."""
         replay = connection.replays[0]
-        if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), WRITE_BYTES):
+        if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), self._replay_bytes):
             return
         connection.replays.pop(0)
         if replay.finish is not None:
@@ -213,9 +214,9 @@ class Attendance:
             connection.replays.clear()
             connection.live = True
 
-    def join_durables(self, user: str) -> None:
-        """Join the connections of a user to his durable subscriptions; to his own, as far as their tokens allow it."""
-        counting = self._durables.counting(user, self._clock.now())
+    def join_durables(self, user: str, topics: Collection[str]) -> None:
+        """Join a user's connections to durable subscriptions just made; to his own, as far as their tokens allow it."""
+        counting = [topic for topic in self._durables.counting(user, self._clock.now()) if topic in topics]
         grants = self._durables.of(user)
         for connection in self._registry.connections_of(user):
             for topic in counting:

@@ -24,7 +24,7 @@ from hubd.core.users import UserNumbers, UserSet
 from hubd.core.watch import LISTED, Watches
 from hubd.idempotency import Idempotency
 from hubd.ids import Ids
-from hubd.pump import FEW, Pump
+from hubd.pump import FEW, WRITE_BYTES, Pump
 
 log = logging.getLogger("hubd")
 
@@ -76,6 +76,7 @@ class Hub:
             durables=self.durables,
             subscriptions=limits.subscriptions,
             ping_s=limits.ping_s,
+            replay_bytes=min(WRITE_BYTES, limits.queue_bytes // 4),  # what a replay adds never fills a queue
         )
         self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on)
         self.on_presence: list[Callable[[str, State, State], None]] = []

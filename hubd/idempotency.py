@@ -38,12 +38,13 @@ class Idempotency(Generic[Answer]):
         another one; when ``work`` fails nothing is remembered and all who wait get the failure.
         """
         key = (publisher, id)
-        self._forget()
+        self._forget(self._entries)
         known = self._remembered.get(key)
         if known is not None:
             if known.fingerprint != fingerprint:
                 raise Problem("id_conflict", f"the id {id!r} was used for another notification; choose a new one")
             return await asyncio.shield(known.answer), True
+        self._forget(self._entries - 1)
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self._remembered[key] = _Remembered(fingerprint, answer, self._clock.monotonic())
         try:
@@ -57,12 +58,12 @@ class Idempotency(Generic[Answer]):
         answer.set_result(result)
         return result, False
 
-    def _forget(self) -> None:
-        """Let go of what is too old or too much, but of nothing that somebody may be waiting for."""
+    def _forget(self, most: int) -> None:
+        """Let go of what is too old or more than ``most``, but of nothing that somebody may be waiting for."""
         oldest = self._clock.monotonic() - self._window_s
         while self._remembered:
             key, first = next(iter(self._remembered.items()))
-            if len(self._remembered) < self._entries and first.since > oldest:
+            if len(self._remembered) <= most and first.since > oldest:
                 break
             if not first.answer.done():
                 break

@@ -205,7 +205,9 @@ def _refusal(status: int, body: Any) -> str:
         phrase = HTTPStatus(status).phrase if status in list(HTTPStatus) else "not understood"
         return f"the answer was {status} ({phrase}) and not a hub's: is --url right?"
     errors = body.get("errors") or []
-    fields = [": ".join(filter(None, (e.get("path"), e.get("message")))) for e in errors if isinstance(e, dict)]
+    fields = [
+        ": ".join(str(e[name]) for name in ("path", "message") if e.get(name)) for e in errors if isinstance(e, dict)
+    ]
     detail = "; ".join(fields) or body.get("detail") or body.get("title") or ""
     return " ".join(f"{status} {body.get('code', 'refused')}: {detail}".split())
 

@@ -179,8 +179,8 @@ async def test_lines_of_text_stay_text_whatever_they_look_like(hub: StandIn) -> 
 async def test_lines_that_make_no_sense_are_named_and_the_others_go_out(hub: StandIn) -> None:
     given = b"\n".join(
         [
-            b'{"title": "1"}', b"", b"not json", b"[1]", b'{"title": 1e400}', b'{"title": NaN}', b'{"title": "\\ud800"}',
-            b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000, b'{"title": "11"}',
+            b'{"title": "1"}', b"", b"not json", b"[1]", b'{"title": 1e400}', b'{"title": NaN}',
+            b'{"title": "\\ud800"}', b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000, b'{"title": "11"}',
         ]
     )  # fmt: skip
     done = await publish(hub, "--stdin", "--to", "a", given=given)

@@ -77,8 +77,9 @@ class Problem(Exception):
 def invalid(errors: Sequence[FieldError]) -> Problem:
     """A problem that names wrong fields, with the first of them in its message."""
     first = errors[0]
+    where = f"{first.path}: " if first.path else ""
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    return Problem("invalid", f"{first.path}: {first.message}{more}", errors)
+    return Problem("invalid", f"{where}{first.message}{more}", errors)
 
 
 class Disconnect(NamedTuple):

@@ -74,6 +74,7 @@ class Notification:
         "persistence",
         "priority",
         "references",
+        "replayed",
         "sender",
         "sent_at",
         "sequence",
@@ -115,6 +116,7 @@ class Notification:
         self.kept_at = 0.0
         self.references = 0
         self.audience: tuple[tuple[str, UserSet], ...] = ()  # topic by topic, who was subscribed when it came
+        self.replayed: dict[str, UserSet] | None = None  # topic by topic, who came later and got it by a replay
         self.acked: UserSet | None = None
         self.frames: dict[Form, bytes] | None = None
 
@@ -128,7 +130,14 @@ class Notification:
         ways = {BROADCAST, user_channel(user)}.intersection(self.channels)
         if number is not None:
             ways.update(topic for topic, users in self.audience if number in users)
+            ways.update(topic for topic, users in (self.replayed or {}).items() if number in users)
         return min(ways, key=self.channels.__getitem__, default=None)
+
+    def record_replay(self, topic: str, number: int) -> None:
+        """A user (by number) who wasn't in the topic when it came got it by a replay: it was sent to him too."""
+        if self.replayed is None:
+            self.replayed = {}
+        self.replayed.setdefault(topic, UserSet()).add(number)
 
     def record_ack(self, number: int) -> bool:
         """A user (by number) was shown it; True when that is news."""

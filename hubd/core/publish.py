@@ -150,11 +150,24 @@ def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bound
     payload = body.get("notification")
     if isinstance(payload, dict):
         errors += _payload_errors(payload, bounds)
+    if _may_get_lost(body, payload, defaults):
+        errors.append(FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost"))
     if errors or read is None:
         raise invalid(errors)
     if len(orjson.dumps(read.notification)) > bounds.message_bytes:
         raise Problem("too_large", f"`notification` has more than {bounds.message_bytes} bytes as JSON")
     return _draft(read, defaults(read.notification["type"]))
+
+
+def _may_get_lost(body: dict[str, Any], payload: Any, defaults: Callable[[str], TypeDefaults]) -> bool:
+    """Whether it would be critical and ephemeral at once, by what the body says or else by its type."""
+    type_ = payload.get("type") if isinstance(payload, dict) else None
+    decided = defaults(type_) if isinstance(type_, str) else None
+    priority, persistence = body.get("priority"), body.get("persistence")
+    if decided is not None:
+        priority = decided.priority.word if priority is None else priority
+        persistence = decided.persistence if persistence is None else persistence
+    return bool(priority == Priority.CRITICAL.word and persistence == Persistence.EPHEMERAL)
 
 
 def _payload_errors(payload: dict[str, Any], bounds: Bounds) -> list[FieldError]:
@@ -181,8 +194,6 @@ def _draft(read: PublishBody, defaults: TypeDefaults) -> Draft:
         priority = defaults.priority
     if persistence is None:
         persistence = defaults.persistence
-    if persistence is Persistence.EPHEMERAL and priority is Priority.CRITICAL:
-        raise invalid([FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost")])
     return Draft(
         channels=tuple(dict.fromkeys(channels)),
         payload=read.notification,

@@ -73,6 +73,8 @@ class Replay:
                 continue
             frame = frame_of(entry.notification, channel, connection.form)
             connection.outbox.append(frame)
+            if channel in connection.topics and connection.user is not None:
+                entry.notification.record_replay(channel, connection.user.number)
             self.count += 1
             budget -= len(frame)
             if budget <= 0:
@@ -94,7 +96,9 @@ class Replay:
                 return name
             return channel_for(notification, [name for name in names if connection.since_of(name) < entry.sequence])
         if len(notification.channels) > 1:
-            others = [name for name in connection.names() if name not in self.names]
+            # What waits to be replayed behind this one hasn't reached it either.
+            unread = {*self.names, *(name for replay in connection.replays for name in replay.names or ())}
+            others = [name for name in connection.names() if name not in unread]
             if channel_for(notification, [name for name in others if connection.since_of(name) < entry.sequence]):
                 return None
         return channel_for(notification, names)

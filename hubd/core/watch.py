@@ -9,10 +9,11 @@ CHANGES = 1000
 
 
 class _Watched:
-    __slots__ = ("joined", "left", "watchers")
+    __slots__ = ("fresh", "joined", "left", "watchers")
 
     def __init__(self) -> None:
         self.watchers: dict[Connection, None] = {}
+        self.fresh = False  # somebody began to watch since the others were told last, and so started from another list
         self.joined: dict[str, None] = {}
         self.left: dict[str, None] = {}
 
@@ -26,7 +27,9 @@ class Watches:
 
     def watch(self, connection: Connection, topic: str) -> None:
         """From now on this connection is told who joins and who leaves."""
-        self._topics.setdefault(topic, _Watched()).watchers[connection] = None
+        watched = self._topics.setdefault(topic, _Watched())
+        watched.watchers[connection] = None
+        watched.fresh = True
         if connection.watching is None:
             connection.watching = {}
         connection.watching[topic] = None
@@ -50,16 +53,20 @@ class Watches:
     def joined(self, topic: str, user: str) -> None:
         """A user came to a topic; whoever left and came back since the last frame did neither."""
         if (watched := self._topics.get(topic)) is not None:
-            self._note(topic, user, watched.left, watched.joined)
+            self._note(topic, watched, user, watched.left, watched.joined)
 
     def left(self, topic: str, user: str) -> None:
         """A user's last connection left a topic."""
         if (watched := self._topics.get(topic)) is not None:
-            self._note(topic, user, watched.joined, watched.left)
+            self._note(topic, watched, user, watched.joined, watched.left)
 
-    def _note(self, topic: str, user: str, opposite: dict[str, None], list_: dict[str, None]) -> None:
+    def _note(
+        self, topic: str, watched: _Watched, user: str, opposite: dict[str, None], list_: dict[str, None]
+    ) -> None:
         if user in opposite:
             del opposite[user]
+            if watched.fresh:
+                list_[user] = None
         else:
             list_[user] = None
         self._changed[topic] = None
@@ -79,6 +86,7 @@ class Watches:
                     told[connection] = None
             watched.joined.clear()
             watched.left.clear()
+            watched.fresh = False
         self._changed.clear()
         return list(told)
 

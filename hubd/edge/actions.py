@@ -92,10 +92,11 @@ class Actions:
         attendance = self._hub.attendance
         channels = attendance.channels(connection, action.named())
         attendance.check_room(connection, channels)
+        cursor = action.cursor or None  # an empty one counts as none, as it does in the address
         if action.durable:
-            self._later(connection, ref, self._subscribe_durably(connection, channels, action.cursor, done))
+            self._later(connection, ref, self._subscribe_durably(connection, channels, cursor, done))
         else:
-            attendance.subscribe(connection, channels, action.cursor, done)
+            attendance.subscribe(connection, channels, cursor, done)
             self._hub.pump.schedule(connection)
 
     async def _subscribe_durably(
@@ -107,7 +108,7 @@ class Actions:
         if connection in self._hub.registry.connections:
             self._hub.attendance.subscribe(connection, channels, cursor, done)
             self._hub.pump.schedule(connection)
-        self._hub.attendance.join_durables(user)
+        self._hub.attendance.join_durables(user, topics)
 
     def _unsubscribe(self, connection: Connection, action: protocol.Unsubscribe, ref: Ref, done: Answer) -> None:
         channels = self._hub.attendance.channels(connection, action.named(), leaving=True)

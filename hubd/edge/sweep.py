@@ -54,10 +54,11 @@ class Sweep:
         for connection in connections:
             if not isinstance(connection, WebSocketConnection) or connection.closing:
                 continue
-            if connection.heard_at < connection.pinged_at and now - connection.pinged_at > self._pong_s:
+            unanswered = connection.heard_at < connection.pinged_at
+            if unanswered and now - connection.pinged_at > self._pong_s:
                 self._hub.end(connection, NO_PONG)
                 continue
-            if now - connection.pinged_at >= self._ping_s:
+            if not unanswered and now - connection.pinged_at >= self._ping_s:
                 connection.pinged_at = now
                 connection.ping(self._hub.attendance.cursor_of(connection))
             if connection.visibility is Visibility.VISIBLE and now - connection.input_at >= self._attention_s:

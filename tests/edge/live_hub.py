@@ -11,6 +11,7 @@ import jwt
 import msgpack
 import orjson
 from aiohttp import web
+from yarl import URL
 
 from hubd.config import Config
 from hubd.core.presence import State
@@ -20,7 +21,7 @@ from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.tasks import Tasks
 from hubd.testing import FakeClock
-from tests.edge.ws_client import JSON, Client
+from tests.edge.ws_client import JSON, Client, Message
 
 HOST = "127.0.0.1"
 SECRET = "s" * 64
@@ -160,6 +161,10 @@ class LiveHub:
         given = {"sub": user, "exp": now + 3600, "iat": now - 10} | claims
         return jwt.encode({name: value for name, value in given.items() if value is not None}, secret, "HS256")
 
+    def bearer(self, key: str) -> str:
+        """The Authorization header of an API key, by the key's id."""
+        return f"Bearer {_KEYS[key][0]}"
+
     # HTTP
 
     @property
@@ -182,11 +187,13 @@ class LiveHub:
         if self._session is None:
             self._session = aiohttp.ClientSession(skip_auto_headers=["Content-Type"])
         given = dict(headers or {})
-        if token is not None or key is not None:
-            given.setdefault("Authorization", f"Bearer {_KEYS[key][0] if token is None and key else token}")
+        if token is not None:
+            given["Authorization"] = f"Bearer {token}"
+        elif key is not None:
+            given["Authorization"] = self.bearer(key)
         if json is not None:
             data = orjson.dumps(json)
-        url = aiohttp.client.URL(self.url + path, encoded=True)
+        url = URL(self.url + path, encoded=True)
         async with self._session.request(method, url, data=data, headers=given, allow_redirects=False) as response:
             body = await response.read()
             is_json = "json" in response.headers.get("Content-Type", "")
@@ -199,7 +206,13 @@ class LiveHub:
         return answer.body
 
     async def try_publish(
-        self, to: Any = "notifications", *, key: str = "backend", packed: bool = False, n: int | None = None, **fields: Any
+        self,
+        to: Any = "notifications",
+        *,
+        key: str = "backend",
+        packed: bool = False,
+        n: int | None = None,
+        **fields: Any,
     ) -> Answer:
         """Publish; ``n`` is a short way to tell notifications apart."""
         fields.setdefault("notification", {"type": "alert"} if n is None else {"type": "alert", "n": n})
@@ -238,7 +251,7 @@ class LiveHub:
         headers = {"Authorization": f"Bearer {token}"}
         return await self.open(headers=headers, query=asked, subprotocol=subprotocol, **options)
 
-    async def welcomed(self, user: str = "42", subprotocol: str = JSON, **options: Any) -> tuple[Client, dict[str, Any]]:
+    async def welcomed(self, user: str = "42", subprotocol: str = JSON, **options: Any) -> tuple[Client, Message]:
         """The same under hubd.v1, and its welcome, which comes first."""
         client = await self.connect(user, subprotocol, **options)
         welcome = await client.next()
