@@ -14,11 +14,19 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-FLAGS = (
-    "--headless=new --no-sandbox --disable-quic --disable-background-networking --disable-component-update "
-    "--disable-sync --disable-default-apps --disable-gpu --disable-dev-shm-usage --no-first-run "
-    "--remote-debugging-port=0"
-).split()
+FLAGS = [
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-quic",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--no-first-run",
+    "--remote-debugging-port=0",
+]
 WAIT_S = 20.0
 
 
