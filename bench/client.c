@@ -272,8 +272,8 @@ static void report(double seconds, double cpu) {
     qsort(lasts, total, sizeof *lasts, ascending);
     qsort(latencies, deliveries, sizeof *latencies, ascending);
     printf("{\"broadcasts\":%d,\"deliveries\":%ld,\"frame_bytes\":%d,\"seconds\":%.6f,\"client_cpu_seconds\":%.3f,"
-           "\"last_us\":{\"p50\":%u,\"p99\":%u,\"max\":%u},\"delivery_us\":{\"p50\":%u,\"p99\":%u}}\n",
-           total, deliveries, places[0].length, seconds, cpu, part(lasts, total, 0.5), part(lasts, total, 0.99),
+           "\"last_us\":{\"p10\":%u,\"p50\":%u,\"p99\":%u,\"max\":%u},\"delivery_us\":{\"p50\":%u,\"p99\":%u}}\n",
+           total, deliveries, places[0].length, seconds, cpu, part(lasts, total, 0.1), part(lasts, total, 0.5), part(lasts, total, 0.99),
            lasts[total - 1], part(latencies, deliveries, 0.5), part(latencies, deliveries, 0.99));
     fflush(stdout);
     free(lasts);

@@ -122,6 +122,8 @@ class Attendance:
 
     def leave(self, connection: Connection, name: str) -> None:
         """Unsubscribe a connection from a topic; nothing happens where it isn't subscribed."""
+        for replay in connection.replays:
+            replay.leave(name)
         if self._registry.leave(connection, name):
             self._watches.left(name, connection.identity.user)
 
@@ -147,25 +149,30 @@ class Attendance:
         if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), self._replay_bytes):
             return
         connection.replays.pop(0)
+        connection.gap_told = False  # what is missing in the next one is told anew
         if replay.finish is not None:
             replay.finish(replay)
         if not connection.replays:
             connection.live = True
 
-    def channels(self, connection: Connection, topics: Sequence[str], *, leaving: bool = False) -> list[Channel]:
-        """The channels of these names, all of which the connection may have (or is ``leaving``); else a ``Problem``."""
-        found, errors = [], []
-        for place, text in enumerate(topics):
+    def channels(self, connection: Connection, topics: str | Sequence[str], *, leaving: bool = False) -> list[Channel]:
+        """The channels of these names, all of which the connection may have (or is ``leaving``); else a ``Problem``.
+
+        ``topics`` stand in a list of that name; a single name stands in the field ``topic``.
+        """
+        found: dict[Channel, None] = {}
+        errors = []
+        for place, text in enumerate([topics] if isinstance(topics, str) else topics):
             try:
-                found.append(parse_channel(text))
+                found[parse_channel(text)] = None
             except Problem as problem:
-                errors.append(FieldError(f"topics.{place}" if len(topics) > 1 else "topic", problem.message))
+                errors.append(FieldError("topic" if isinstance(topics, str) else f"topics.{place}", problem.message))
         if errors:
             raise invalid(errors)
         for channel in found:
             if not leaving and not connection.identity.may_subscribe(channel):
                 raise Problem("forbidden", f"you may not subscribe to {channel.name!r}, or there is no such topic")
-        return found
+        return list(found)
 
     def check_room(self, connection: Connection, channels: Sequence[Channel]) -> None:
         """A ``Problem`` when these topics would be too many for the connection."""
@@ -199,6 +206,7 @@ class Attendance:
         replay.end = self.sequence if connection.live else connection.replays[-1].position
         for name in new:
             self._join(connection, name, replay.position)
+        connection.gap_told = False  # for this cursor nothing has been told yet
         put_gaps(connection, [None] if reason else [], reason)
         self._start(connection, replay)
 

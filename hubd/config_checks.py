@@ -36,7 +36,7 @@ def host(text: str) -> str:
 def origin(text: str) -> str:
     """A web origin in the form in which browsers send it: lower case, without the scheme's own port."""
     url = _split(text)
-    good_host = url.hostname and url.hostname.isascii() and host_or_none(url.hostname)
+    good_host = host_or_none(url.hostname or "")
     if url.scheme not in _DEFAULT_PORT or not good_host:
         raise ValueError(
             f"{text!r} is no origin: write it exactly, as https://app.example.com or http://localhost:3000"

@@ -1,20 +1,22 @@
 """The test kit: a hub without sockets, a clock that is turned by hand, connections that record what they get."""
 
-from collections.abc import Callable
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
 from random import Random
 from typing import Any
 
 import msgpack
 import orjson
 
-from hubd.broker import Broker
+from hubd.broker import Broker, OnPublication, Published
 from hubd.config import Config
 from hubd.core.channel import patterns
 from hubd.core.codec import Form
 from hubd.core.connection import Connection
 from hubd.core.errors import Disconnect
 from hubd.core.identity import Identity
-from hubd.core.notification import Priority
+from hubd.core.notification import Notification, Priority
 from hubd.hub import Hub
 from hubd.ids import Ids
 
@@ -59,6 +61,11 @@ class Soon:
         for call in calls:
             call()
         return bool(calls)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something waits for the next turn."""
+        return bool(self._calls)
 
     def settle(self, turns: int = 10_000) -> None:
         """Turn until nothing is left to do."""
@@ -108,6 +115,11 @@ class RecordingConnection(Connection):
             self.counted = self.queued = 0
             self._hub.pump.schedule(self)
 
+    def drop(self) -> None:
+        """The other side is gone."""
+        self._hub.lost(self)
+        self.outbox.clear()
+
     def end(self, why: Disconnect, retry_after: float = 0.0) -> None:
         """Record why."""
         for data in self.outbox:
@@ -135,6 +147,52 @@ class RecordingConnection(Connection):
     def notifications(self) -> list[dict[str, Any]]:
         """The notifications among the frames."""
         return [frame for frame in self.frames if "hub" not in frame]
+
+
+class ToyBroker:
+    """A broker that behaves as one over a network does: everything takes a while.
+
+    A publish gets its number after a random delay, so that calls which wait overtake each other; its publication is
+    here after another one, never before those with lower numbers; the answer after a third. Now and then a number is
+    skipped, as by a publish that failed half-way. ``longest_s`` bounds each delay; ``sleep`` waits, so that a test can
+    turn the time by hand.
+    """
+
+    def __init__(
+        self, seed: int = 1, longest_s: float = 0.02, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep
+    ) -> None:
+        self._random = Random(seed)  # noqa: S311 - delays that come out the same every time, no secrets
+        self._longest_s = longest_s
+        self._sleep = sleep
+        self._sequence = 0
+        self._under_way: deque[tuple[int, Notification, asyncio.Future[int]]] = deque()
+        self._on_publication: OnPublication | None = None
+
+    def start(self, on_publication: OnPublication) -> None:
+        """Hand publications to this function."""
+        self._on_publication = on_publication
+
+    async def publish(self, notification: Notification) -> Published:
+        """Give it a number, hand it on, and answer; each when its time has come."""
+        await self._delay()
+        self._sequence += self._random.choice((1, 1, 1, 2))
+        sequence = self._sequence
+        live: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._under_way.append((sequence, notification, live))
+        await self._delay()
+        self._arrive(sequence)
+        await self._delay()
+        return Published(sequence, live.result())
+
+    async def _delay(self) -> None:
+        await self._sleep(self._random.uniform(0, self._longest_s))
+
+    def _arrive(self, upto: int) -> None:
+        """Hand on, in their order, what has a number up to this one."""
+        assert self._on_publication is not None
+        while self._under_way and self._under_way[0][0] <= upto:
+            sequence, notification, live = self._under_way.popleft()
+            live.set_result(self._on_publication(sequence, notification))
 
 
 def identity(

@@ -128,6 +128,11 @@ def test_every_kind_of_option_can_be_set_in_the_environment() -> None:
     assert config.plugins == {"webpush": {"subject": "mailto:ops@example.com"}}
 
 
+def test_seconds_may_be_fractions_and_stay_whole_where_they_are(tmp_path: Path) -> None:
+    limits = load("[limits]\nping_s = 2.0\npong_s = 0.25\nauth_s = 3", tmp_path).limits
+    assert [str(value) for value in (limits.ping_s, limits.pong_s, limits.auth_s)] == ["2", "0.25", "3"]
+
+
 def test_other_peoples_variables_are_let_be() -> None:
     environ = {"HUBD_URL": "http://hub", "HUBD_KEY": "x", "HUBD_PORT": "tcp://10.0.0.1:80", "PATH": "/bin", "A__B": "c"}
     assert load_config(None, environ) == Config()

@@ -129,7 +129,8 @@ async def test_a_retry_after_that_is_too_long_is_not_waited_for(hub: StandIn) ->
         [], ["--to", "a"], ["--title", "x"], ["--to", "a", "--title", "x", "--text"],
         ["--stdin", "--text"], ["--stdin", "--title", "x"], ["--stdin", "--id", "x"], ["--stdin", "--body", "x"],
         ["--to", "a", "--title", "x", "--priority", "high"], ["--to", "a", "--title", "x", "--ttl", "-1"],
-        ["--to", "a", "--title", "x", "--url", "127.0.0.1:8080"], ["--to", "a", "--title", "x", "--url", "http://a:b"],
+        ["--to", "a", "--title", "x", "--url", "127.0.0.1:8080"],
+        ["--to", "a", "--title", "x", "--url", "ftp://127.0.0.1"], ["--to", "a", "--title", "x", "--url", "http://a:b"],
         ["--to", "a", "--title", "x", "--key", ""], ["--to", "a", "--title", "x", "--key", f"{KEY}\n"],
         ["--to", "a", "--title", "x", "--key", f"Bearer {KEY}"],
     ],
@@ -180,7 +181,8 @@ async def test_lines_that_make_no_sense_are_named_and_the_others_go_out(hub: Sta
     given = b"\n".join(
         [
             b'{"title": "1"}', b"", b"not json", b"[1]", b'{"title": 1e400}', b'{"title": NaN}',
-            b'{"title": "\\ud800"}', b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000, b'{"title": "11"}',
+            b'{"title": "\\ud800"}', b'{"title": "\xff"}', b'{"title": "' + b"x" * 1048576 + b'"}', b"[" * 100000,
+            b'{"title": "11"}',
         ]
     )  # fmt: skip
     done = await publish(hub, "--stdin", "--to", "a", given=given)

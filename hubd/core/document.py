@@ -35,11 +35,17 @@ def _integer(digits: str) -> int:
     _wrong("an integer has more than 64 bits")
 
 
+def _float(digits: str) -> float:
+    if math.isfinite(value := float(digits)):
+        return value
+    _wrong("a number is too large")
+
+
 def _constant(word: str) -> NoReturn:
     _wrong(f"{word} is no JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
+_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
 
 
 def read_document(data: bytes, encoding: Encoding) -> Any:
@@ -88,6 +94,8 @@ def _read_msgpack(data: bytes) -> Any:
         raise
     except TypeError:
         _wrong("a key is no string")
+    except msgpack.exceptions.StackError:
+        _wrong("nested too deep")
     except Exception:  # msgpack raises ValueError and several classes of its own for a body that doesn't parse
         raise Problem("invalid_body", "the body is not one msgpack value") from None
     _check_msgpack(value, _NESTING)
@@ -110,10 +118,12 @@ def _check_msgpack(value: Any, depth: int) -> None:
             _check_msgpack(inner, depth - 1)
     elif isinstance(value, (bytes, msgpack.Timestamp)):
         _wrong("msgpack bin and timestamps have no JSON meaning; send a string")
+    elif isinstance(value, float) and not math.isfinite(value):
+        _wrong(f"{value} is no JSON number")
 
 
 def check_size(value: Any, depth: int, keys: int) -> str | None:
-    """What is wrong with a document's size: nested deeper than ``depth``, over ``keys`` keys, a number that is none."""
+    """What is wrong with a document's size: over ``keys`` keys, or more than ``depth`` levels inside the outermost."""
     left = keys
     level: list[Any] = [value]
     for _ in range(depth + 1):
@@ -124,11 +134,9 @@ def check_size(value: Any, depth: int, keys: int) -> str | None:
                 inner.extend(item.values())
             elif isinstance(item, list):
                 inner.extend(item)
-            elif isinstance(item, float) and not math.isfinite(item):
-                return "a number is too large"
         if left < 0:
             return f"more than {keys} keys"
-        level = [item for item in inner if isinstance(item, (dict, list, float))]
+        level = [item for item in inner if isinstance(item, (dict, list))]
         if not level:
             return None
     return f"nested deeper than {depth} levels"

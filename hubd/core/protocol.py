@@ -50,9 +50,9 @@ class _Topical(Action):
             raise PydanticCustomError("topic", "give either `topic` or `topics`")
         return self
 
-    def named(self) -> tuple[str, ...]:
-        """The topics it names, as written, each once."""
-        return (self.topic,) if self.topic is not None else tuple(dict.fromkeys(self.topics or ()))
+    def named(self) -> str | list[str]:
+        """The topic or the topics that it names, as written."""
+        return self.topic if self.topic is not None else self.topics or []
 
 
 class Subscribe(_Topical):

@@ -47,7 +47,7 @@ class Replay:
         if rings.floor > known:
             found.append(None)
             self.told = known = rings.floor
-        for name in self.names or connection.names():
+        for name in self._names(connection):
             since = max(known, self._told_of.get(name, 0))
             if name in connection.topics and self.names is None:
                 since = max(since, connection.topics[name])
@@ -59,7 +59,7 @@ class Replay:
 
     def read(self, connection: Connection, rings: Rings, upto: int, now: float, budget: int) -> bool:
         """Put what comes next into the outbox, some ``budget`` bytes of it; True when everything is read."""
-        names = self._names_still(connection)
+        names = self._names(connection)
         put_gaps(connection, self.find_gaps(connection, rings), "evicted")
         end = upto if self.end is None else self.end
         for entry in rings.after(names, self.position):
@@ -82,10 +82,13 @@ class Replay:
         self.position = end
         return True
 
-    def _names_still(self, connection: Connection) -> tuple[str, ...]:
-        if self.names is None:
-            return connection.names()
-        return tuple(name for name in self.names if name in connection.topics)
+    def leave(self, name: str) -> None:
+        """The connection has left a topic: it isn't read any more, not even if the connection comes back to it."""
+        if self.names is not None:
+            self.names = tuple(other for other in self.names if other != name)
+
+    def _names(self, connection: Connection) -> tuple[str, ...]:
+        return connection.names() if self.names is None else self.names
 
     def _channel(self, connection: Connection, entry: Entry, names: tuple[str, ...]) -> str | None:
         """By which channel the connection is to get this entry; None when it isn't, or has it already."""
@@ -105,7 +108,7 @@ class Replay:
 
 
 def put_gaps(connection: Connection, channels: list[str | None], reason: str) -> None:
-    """Tell a connection of gaps: every one under hubd.v1; a plain connection hears of it once."""
+    """Tell a connection of gaps: every one under hubd.v1; a plain connection hears of one in each replay."""
     if not channels:
         return
     if connection.control:

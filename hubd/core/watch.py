@@ -13,7 +13,7 @@ class _Watched:
 
     def __init__(self) -> None:
         self.watchers: dict[Connection, None] = {}
-        self.fresh = False  # somebody began to watch since the others were told last, and so started from another list
+        self.fresh = False  # somebody began to watch between a change and its frame, and so from another list
         self.joined: dict[str, None] = {}
         self.left: dict[str, None] = {}
 
@@ -29,7 +29,7 @@ class Watches:
         """From now on this connection is told who joins and who leaves."""
         watched = self._topics.setdefault(topic, _Watched())
         watched.watchers[connection] = None
-        watched.fresh = True
+        watched.fresh = watched.fresh or bool(watched.joined or watched.left)
         if connection.watching is None:
             connection.watching = {}
         connection.watching[topic] = None

@@ -70,6 +70,8 @@ class Actions:
                 self._later(connection, ref, self._authenticate(connection, action.token, done))
 
     def _answer(self, connection: Connection, ref: Ref, fields: Fields) -> None:
+        if connection not in self._hub.registry.connections:
+            return  # it ended meanwhile: nothing may come behind its close frame
         if connection.control or ref is not None:
             connection.put_control(fields)
             self._hub.pump.schedule(connection)
@@ -126,7 +128,7 @@ class Actions:
         done()
 
     def _present(self, connection: Connection, action: protocol.Present) -> Fields:
-        channel = self._hub.attendance.channels(connection, [action.topic])[0]
+        channel = self._hub.attendance.channels(connection, action.topic)[0]
         if channel.kind is not Kind.TOPIC:
             raise invalid([FieldError("topic", "presence is of topics")])
         if action.watch is True:

@@ -96,12 +96,14 @@ class Framing(asyncio.Protocol):
 
     def handle(self, event: frames.Event) -> None:
         """Act on one event."""
-        if isinstance(event, frames.Close | frames.Violation):
-            if not self.closing:
-                violation = isinstance(event, frames.Violation)
-                self.close(event.code, event.reason if violation else "")
-            # The other side has said its last word (or nothing that can be understood): nothing more to wait for.
-            self.transport.close()
+        if isinstance(event, frames.Close):
+            self.close(event.code, "")
+            self.transport.close()  # the other side has said its last word: nothing more to wait for
+        elif isinstance(event, frames.Violation):
+            self.close(event.code, event.reason)
+            # Nothing more is said, but what still comes in is read for a while: closing a socket with unread bytes is
+            # a reset, and that could reach the other side before our close frame.
+            self.transport.write_eof()
         elif self.closing:
             return
         elif isinstance(event, frames.Message):

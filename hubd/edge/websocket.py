@@ -238,7 +238,7 @@ class Unauthenticated(Framing):
         self.on_gone()
         connection = self._enter(identity)
         connection.reader = self.reader
-        if ref is not None or self.control:
+        if ref is not None:
             connection.outbox.insert(0, self.form.control(reply(ref, user=identity.user)))
         transport.set_protocol(connection)
         connection.connection_made(transport)

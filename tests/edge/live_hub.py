@@ -251,6 +251,18 @@ class LiveHub:
         headers = {"Authorization": f"Bearer {token}"}
         return await self.open(headers=headers, query=asked, subprotocol=subprotocol, **options)
 
+    async def opened(self, subprotocol: str | None, user: str = "42", **options: Any) -> Client:
+        """A user's connection in any wire form, the welcome read where there is one."""
+        client = await self.connect(user, subprotocol, **options)
+        await client.messages()
+        return client
+
+    async def gone(self, client: Client) -> None:
+        """Hang up a client's connection, and wait until the hub knows."""
+        before = len(self.hub.registry.connections)
+        client.hang_up()
+        await eventually(lambda: len(self.hub.registry.connections) < before)
+
     async def welcomed(self, user: str = "42", subprotocol: str = JSON, **options: Any) -> tuple[Client, Message]:
         """The same under hubd.v1, and its welcome, which comes first."""
         client = await self.connect(user, subprotocol, **options)

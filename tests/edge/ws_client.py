@@ -81,6 +81,12 @@ def handshake(host: str, port: int, headers: dict[str, str], query: dict[str, st
     return ("\r\n".join(lines) + "\r\n\r\n").encode(), key
 
 
+def done(reply: Message) -> Message:
+    """What the reply to an action that was done adds to what all replies have."""
+    assert (reply["hub"], reply["ok"]) == ("reply", True), reply
+    return {name: value for name, value in reply.items() if name not in ("hub", "ref", "ok")}
+
+
 class Client:
     """One WebSocket. ``headers`` are those of the hub's 101."""
 
