@@ -150,6 +150,8 @@ class Attendance:
             return
         connection.replays.pop(0)
         connection.gap_told = False  # what is missing in the next one is told anew
+        if connection.replays:
+            connection.replays[-1].go_on_from(replay)
         if replay.finish is not None:
             replay.finish(replay)
         if not connection.replays:
@@ -196,7 +198,7 @@ class Attendance:
             return
         self._rings.expire(self._clock.monotonic())
         replay, reason = self._replay_from(cursor)
-        replay.names = new
+        replay.names, replay.reason = new, reason
 
         def finish(replay: Replay) -> None:
             fields = {"topics": names, "recovered": not reason and not replay.gaps, "replayed": replay.count}
@@ -206,8 +208,6 @@ class Attendance:
         replay.end = self.sequence if connection.live else connection.replays[-1].position
         for name in new:
             self._join(connection, name, replay.position)
-        connection.gap_told = False  # for this cursor nothing has been told yet
-        put_gaps(connection, [None] if reason else [], reason)
         self._start(connection, replay)
 
     def _start(self, connection: Connection, replay: Replay) -> None:

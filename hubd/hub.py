@@ -173,17 +173,13 @@ class Hub:
         self.pump.run_soon()
         return live if notification.live_only else len(reached)
 
-    def retract(self, id: str) -> bool:
-        """Take a notification back: out of the rings, and off the screens of those who have it. False: not known."""
-        notification = self.rings.find(id, self.clock.monotonic())
-        if notification is None:
-            return False
+    def retract(self, notification: Notification) -> None:
+        """Take a notification back: out of the rings, and off the screens of those who have it."""
         self.rings.retract(notification, self.clock.monotonic())
         told: dict[Connection, None] = {}
         for name in notification.channels:
             told.update(dict.fromkeys(self.registry.members(parse_channel(name))))
-        self._tell(told, {"hub": "retract", "ids": [id]})
-        return True
+        self._tell(told, {"hub": "retract", "ids": [notification.id]})
 
     def _tell(self, connections: Iterable[Connection], fields: dict[str, Any]) -> None:
         """Give a control frame to those connections that take control frames."""
@@ -236,11 +232,11 @@ class Hub:
 
     def sent_to(self, id: str, user: str) -> tuple[Notification, str] | None:
         """A notification that a ring still has and that this user was meant to get, and his channel; None: none."""
-        notification = self.rings.find(id, self.clock.monotonic())
-        if notification is None:
-            return None
-        channel = notification.channel_to(user, self.numbers.find(user))
-        return None if channel is None else (notification, channel)
+        number = self.numbers.find(user)
+        for notification in self.rings.find_all(id, self.clock.monotonic()):
+            if (channel := notification.channel_to(user, number)) is not None:
+                return notification, channel
+        return None
 
     def ack(self, connection: Connection, ids: list[str]) -> None:
         """The user was shown these; what nobody sent him is passed over. His other connections are told."""

@@ -196,3 +196,57 @@ async def test_the_notification_on_the_wire(hub: LiveHub) -> None:
     real = await client.next()
     assert difference(shown, real) == ""
     assert {name: real[name] for name in ("id", *payload)} == {"id": shown["id"], **payload}
+
+
+# What the page promises besides
+
+
+async def test_what_a_replay_brought_was_sent_to_him(hub: LiveHub) -> None:
+    cursor = (await hub.publish("nobody:here"))["cursor"]
+    await hub.publish(TOPIC, id="while-away")
+    tab = await hub.connect("42")
+    back = await hub.connect("42", topics=TOPIC, cursor=cursor)
+    assert [n["id"] for n in await back.notifications()] == ["while-away"]
+    await tab.messages()
+    token = hub.token("42")
+    assert (await hub.call("GET", "/api/notifications/while-away", token=token)).status == 200
+    assert (await hub.call("GET", "/api/notifications/while-away", token=hub.token("7"))).code == "not_found"
+    await back.ask("ack", id="while-away")
+    assert await tab.messages() == [{"hub": "read", "ids": ["while-away"]}]
+
+
+async def test_an_empty_cursor_counts_as_none(hub: LiveHub) -> None:
+    await hub.publish(TOPIC)
+    client, welcome = await hub.welcomed("42", query={"cursor": "", "topics": "news"})
+    assert "recovered" not in welcome
+    assert set(await client.ask("subscribe", topic=TOPIC, cursor="")) == {"hub", "ref", "ok", "topics", "cursor"}
+    assert client.frames == []
+
+
+async def test_a_durable_topic_that_was_left_stays_left_on_that_connection(hub: LiveHub) -> None:
+    client = await connected(hub)
+    await client.ask("subscribe", topic="news", durable=True)
+    await client.ask("unsubscribe", topic="news")
+    assert (await hub.call("PUT", "/api/users/42/subscriptions/offers")).status == 201
+    await hub.publish("news", n=1)
+    await hub.publish("offers", n=2)
+    assert [n["n"] for n in await client.notifications()] == [2]
+    _, welcome = await hub.welcomed("42")
+    assert sorted(welcome["topics"]) == ["news", "offers"]
+
+
+async def test_ones_own_publications_come_back_before_the_reply(hub: LiveHub) -> None:
+    client = await connected(hub)
+    reply = await client.ask("publish", to=TOPIC, notification={"type": "feed"}, id="mine")
+    assert [(n["id"], n["from"], n["cursor"]) for n in client.frames] == [("mine", "42", reply["cursor"])]
+
+
+async def test_a_plain_connection_that_watches_is_told(hub: LiveHub) -> None:
+    plain = await hub.connect("42", subprotocol=None)
+    plain.send(action="presence", topic=TOPIC, watch=True)
+    assert await plain.messages() == []
+    await connected(hub)
+    third = await hub.connect("7", topics=TOPIC)
+    await third.messages()
+    hub.let_pass(1)
+    assert await plain.messages() == [{"hub": "presence", "topic": TOPIC, "joined": ["7"], "left": []}]

@@ -17,11 +17,11 @@ class Replay:
     """One stretch of the sequence to be read: everything after ``position`` through ``end`` (None: until caught up).
 
     ``names`` limits it to some topics, newly subscribed ones; then what already reached the connection by another of
-    its channels is left out. ``told``: gaps through this sequence number have been told. ``finish`` is called once,
-    when it is through.
+    its channels is left out. ``told``: gaps through this sequence number have been told. ``reason``: why its cursor
+    couldn't be honoured, if that is still to be told. ``finish`` is called once, when it is through.
     """
 
-    __slots__ = ("_told_of", "count", "end", "finish", "gaps", "names", "position", "told")
+    __slots__ = ("_told_of", "count", "end", "finish", "gaps", "names", "position", "reason", "told")
 
     def __init__(
         self,
@@ -36,22 +36,23 @@ class Replay:
         self.names = names
         self.told = told
         self.finish = finish
+        self.reason = ""
         self.count = 0
         self.gaps = 0
         self._told_of: dict[str, int] = {}
 
     def find_gaps(self, connection: Connection, rings: Rings) -> list[str | None]:
         """The channels (None: any) from which something after the position was evicted, each told once."""
-        known = max(self.position, self.told)
         found: list[str | None] = []
-        if rings.floor > known:
+        if rings.floor > max(self.position, self.told):
             found.append(None)
-            self.told = known = rings.floor
+            self.told = rings.floor
+            self._told_of = {name: max(told, rings.floor) for name, told in self._told_of.items()}
         for name in self._names(connection):
-            since = max(known, self._told_of.get(name, 0))
+            since = max(self.position, self._told_of.get(name, self.told))
             if name in connection.topics and self.names is None:
                 since = max(since, connection.topics[name])
-            if (evicted := rings.evicted(name)) > since and (self.end is None or since < self.end):
+            if (evicted := rings.evicted(name)) > since:
                 found.append(name)
                 self._told_of[name] = evicted
         self.gaps += len(found)
@@ -60,6 +61,9 @@ class Replay:
     def read(self, connection: Connection, rings: Rings, upto: int, now: float, budget: int) -> bool:
         """Put what comes next into the outbox, some ``budget`` bytes of it; True when everything is read."""
         names = self._names(connection)
+        if self.reason:
+            put_gaps(connection, [None], self.reason)
+            self.reason = ""
         put_gaps(connection, self.find_gaps(connection, rings), "evicted")
         end = upto if self.end is None else self.end
         for entry in rings.after(names, self.position):
@@ -81,6 +85,11 @@ class Replay:
                 return False
         self.position = end
         return True
+
+    def go_on_from(self, before: "Replay") -> None:
+        """Topics that another replay has read through belong to this one now; of their gaps it has told its own."""
+        for name in before.names or ():
+            self._told_of[name] = before._told_of.get(name, before.told)
 
     def leave(self, name: str) -> None:
         """The connection has left a topic: it isn't read any more, not even if the connection comes back to it."""

@@ -49,7 +49,7 @@ class Rings:
         self._max_bytes = max_bytes
         self._rings: dict[str, Ring] = {}
         self._by_age: OrderedDict[Entry, None] = OrderedDict()
-        self._by_id: dict[str, Notification] = {}
+        self._by_id: dict[str, tuple[Notification, ...]] = {}  # more than one only where publishers share ids
         self._watermarks: OrderedDict[str, tuple[int, float]] = OrderedDict()  # of emptied rings, oldest first
         self.floor = 0
         """Before this sequence number it isn't known any more from which channels something was evicted."""
@@ -61,7 +61,7 @@ class Rings:
         if notification.live_only:
             return
         notification.kept_at = now
-        self._by_id[notification.id] = notification
+        self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
         self.bytes += notification.size
         for name in notification.channels:
             ring = self._rings.get(name)
@@ -114,7 +114,10 @@ class Rings:
         if notification.references == 0:
             self.bytes -= notification.size
             notification.frames = None
-            if self._by_id.get(notification.id) is notification:
+            others = tuple(other for other in self._by_id[notification.id] if other is not notification)
+            if others:
+                self._by_id[notification.id] = others
+            else:
                 del self._by_id[notification.id]
 
     def _remember(self, name: str, sequence: int, now: float) -> None:
@@ -131,10 +134,17 @@ class Rings:
                 self._drop(found, now)
 
     def find(self, id: str, now: float) -> Notification | None:
-        """The last notification with this id that a ring still has and whose ttl hasn't run out."""
+        """The first of ``find_all``; None: there is none."""
+        return next(iter(self.find_all(id, now)), None)
+
+    def find_all(self, id: str, now: float) -> list[Notification]:
+        """The notifications with this id that a ring still has and whose ttl hasn't run out.
+
+        Ids are a publisher's own, so there may be several: those of servers first, and the later before the earlier.
+        """
         self.expire(now)
-        found = self._by_id.get(id)
-        return found if found is not None and found.expires_at > now else None
+        alive = [found for found in reversed(self._by_id.get(id, ())) if found.expires_at > now]
+        return sorted(alive, key=lambda found: found.sender is not None)
 
     def evicted(self, name: str) -> int:
         """The sequence number of the last notification that was pushed out of this channel's ring; 0 if none was."""

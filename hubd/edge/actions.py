@@ -162,4 +162,4 @@ class Actions:
             raise Problem("forbidden", "a connection stays its user's: open another one for somebody else")
         if connection in self._hub.registry.connections:
             self._hub.renew(connection, identity)
-        done({"user": identity.user})
+        done({"user": identity.user, "topics": list(connection.topics)})

@@ -319,13 +319,54 @@ def test_it_is_found_by_its_id_while_any_ring_has_it() -> None:
     assert found(rings, "x") is None
 
 
-def test_of_two_with_the_same_id_the_last_is_found() -> None:
+def test_of_two_with_the_same_id_both_are_found_the_last_first() -> None:
     rings = rings_of(per_channel=2)
-    old, new = published("a", id="x", sequence=1), published("a", id="x", sequence=2)
+    old, new = published("a", id="x", sequence=1), published("b", id="x", sequence=2)
     rings.append(old, 0.0)
     rings.append(new, 0.0)
-    assert found(rings, "x") is new
-    fill(rings, "a", first=3)  # evicts the old one
+    assert rings.find_all("x", 0.0) == [new, old]
     assert found(rings, "x") is new
     rings.retract(new, 0.0)
+    assert rings.find_all("x", 0.0) == [old]
+    fill(rings, "a", first=3, count=2)  # evicts it
+    assert rings.find_all("x", 0.0) == []
     assert found(rings, "x") is None
+
+
+def test_the_older_of_two_goes_and_the_newer_stays() -> None:
+    rings = rings_of(per_channel=1)
+    old, new = published("a", id="x", sequence=1), published("b", id="x", sequence=2)
+    rings.append(old, 0.0)
+    rings.append(new, 0.0)
+    fill(rings, "a", first=3)
+    assert rings.find_all("x", 0.0) == [new]
+
+
+def test_what_a_user_published_hides_nothing_of_the_servers() -> None:
+    rings = rings_of()
+    servers = published("a", id="x", sequence=1)
+    users = [published("a", id="x", sequence=sequence, sender="ada") for sequence in (2, 3)]
+    for made in (servers, *users):
+        rings.append(made, 0.0)
+    assert rings.find_all("x", 0.0) == [servers, users[1], users[0]]
+
+
+def test_of_two_one_has_expired() -> None:
+    rings = rings_of()
+    rings.append(published("a", id="x", sequence=1, ttl_s=50.0), 0.0)
+    rings.append(published("a", id="x", sequence=2, ttl_s=10.0), 0.0)
+    assert [made.sequence for made in rings.find_all("x", 9.0)] == [2, 1]
+    assert [made.sequence for made in rings.find_all("x", 10.0)] == [1]
+    assert rings.find_all("x", 50.0) == []
+
+
+def test_of_several_with_the_same_id_a_servers_comes_before_a_clients() -> None:
+    rings = rings_of(per_channel=3)
+    servers, clients = published("a", id="x"), published("b", id="x", sequence=2, sender="ada")
+    for made in (servers, clients):
+        rings.append(made, 0.0)
+    assert rings.find_all("x", 0.0) == [servers, clients]
+    rings.retract(servers, 0.0)
+    assert rings.find_all("x", 0.0) == [clients]
+    rings.retract(clients, 0.0)
+    assert rings.find_all("x", 0.0) == []

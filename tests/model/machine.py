@@ -531,7 +531,10 @@ class HubMachine(RuleBasedStateMachine):
         """A publisher takes one back."""
         sent = self.world.sent[which % len(self.world.sent)]
         self.observe()
-        found = self.hub.retract(sent.id)
+        kept = self.hub.rings.find(sent.id, self.clock.monotonic())
+        found = kept is not None
+        if kept is not None:
+            self.hub.retract(kept)
         self.world.now = self.clock.monotonic()
         self.world.observe(rings_of(self.hub)) if not found else None
         sent.retracted = sent.retracted or found

@@ -96,13 +96,14 @@ class World:
                 raise Broken(f"the ring of {name} has {entries}, and nothing but {before.get(name)} was published")
             if len(entries) > self._per_channel:
                 raise Broken(f"the ring of {name} holds {len(entries)}, more than {self._per_channel}")
-        for name, entries in before.items():
-            self._left(name, entries, self._rings.get(name, ()))
-        self._note_emptied()
+        just_lost = {name for name, entries in before.items() if self._left(name, entries, self._rings.get(name, ()))}
+        self._note_emptied(just_lost)
 
-    def _left(self, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    def _left(self, name: str, before: tuple[int, ...], after: tuple[int, ...]) -> bool:
+        """Find out what was evicted from a ring; True: something was."""
         if before == after:
-            return
+            return False
+        lost = False
         for sequence in before:
             sent = self._by_sequence[sequence]
             if sequence in after or sent.retracted or sent.expires_at <= self.now:
@@ -114,16 +115,20 @@ class World:
                 raise Broken(f"{sent.mark} was evicted from {name} for no reason")
             sent.lost.add(name)
             self._lost.setdefault(name, []).append(sent)
+            lost = True
+        return lost
 
-    def _note_emptied(self) -> None:
+    def _note_emptied(self, just_lost: set[str]) -> None:
         for name in self._lost:
             if name in self._rings:
                 self._emptied.pop(name, None)
             else:
                 self._emptied.setdefault(name, self.now)
-        crowded = len(self._emptied) > self._remembered
-        for name, since in self._emptied.items():
-            if crowded or self.now - since >= self._remembered_s:
+        # One that has been filled again by now may have been empty for a moment.
+        crowd = just_lost | self._emptied.keys()
+        for name in crowd:
+            is_old = self.now - self._emptied.get(name, self.now) >= self._remembered_s
+            if is_old or len(crowd) > self._remembered:
                 self.forgettable = max(self.forgettable, self.lost_through(name))
 
     def check_age(self) -> None:

@@ -88,14 +88,14 @@ class Notifications:
         notification = self._of_key(id, key)
         if not all(key.channels.match(name) for name in notification.channels):
             raise Problem("forbidden", "this key may not publish to all channels of this notification")
-        self._hub.retract(id)
+        self._hub.retract(notification)
         return answer({"id": id, "retracted": True})
 
     def _of_key(self, id: str, key: ApiKey) -> Notification:
-        notification = self._hub.rings.find(id, self._hub.clock.monotonic())
-        if notification is None or not any(key.channels.match(name) for name in notification.channels):
-            raise Problem("not_found", "no such notification, or it isn't kept any more")
-        return notification
+        for notification in self._hub.rings.find_all(id, self._hub.clock.monotonic()):
+            if any(key.channels.match(name) for name in notification.channels):
+                return notification
+        raise Problem("not_found", "no such notification, or it isn't kept any more")
 
 
 def _check_channels(draft: Draft, key: ApiKey) -> None:
