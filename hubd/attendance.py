@@ -213,6 +213,8 @@ class Attendance:
     def _start(self, connection: Connection, replay: Replay) -> None:
         """Replay topics that are new to a connection; if that takes longer, the connection resumes as a whole."""
         if not connection.live:
+            if len(connection.replays) == 1:  # this one is read next, and its gaps are its own
+                connection.gap_told = False
             connection.replays.insert(len(connection.replays) - 1, replay)
             return
         connection.live = False

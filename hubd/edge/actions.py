@@ -160,6 +160,11 @@ class Actions:
             raise Problem(code, refused.reason) from None
         if identity.user != connection.identity.user:
             raise Problem("forbidden", "a connection stays its user's: open another one for somebody else")
+        before = list(connection.topics)
         if connection in self._hub.registry.connections:
             self._hub.renew(connection, identity)
-        done({"user": identity.user, "topics": list(connection.topics)})
+        done({"user": identity.user})
+        left = [topic for topic in before if topic not in connection.topics]
+        if left:
+            problem = Problem("forbidden", f"the new token doesn't allow, so these are left: {', '.join(left)}")
+            self._answer(connection, None, refusal(None, problem))
