@@ -54,11 +54,13 @@ $(BIN)/python:
 	    exit 1; }
 
 $(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) --editable .
+	@echo "Installing hubd into $(VENV)/ (once; some twenty seconds)" >&2
+	@$(PIP_INSTALL) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
-	$(PIP_INSTALL) --editable '.[dev]'
+	@echo "Installing hubd and what its tests need into $(VENV)/ (once)" >&2
+	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
 # $(call debian-package,NAME): install it as root; otherwise say how, and fail. dpkg wants sbin in its PATH.

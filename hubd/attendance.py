@@ -124,6 +124,8 @@ class Attendance:
         """Unsubscribe a connection from a topic; nothing happens where it isn't subscribed."""
         for replay in connection.replays:
             replay.leave(name)
+        if connection.missed is not None:
+            connection.missed.pop(name, None)
         if self._registry.leave(connection, name):
             self._watches.left(name, connection.identity.user)
 

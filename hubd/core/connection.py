@@ -31,7 +31,8 @@ class Connection:
     Whatever is meant for it goes into ``outbox``, in order. While ``live``, publications are put there; otherwise it
     reads them from the rings, as its ``replays`` say, one after the other. ``topics`` maps each topic that it is
     subscribed to to the sequence number after which it gets it, ``since`` is the same for the broadcast and the user's
-    own channel. ``paused``: its transport takes no more bytes for now. Times are seconds of the monotonic clock.
+    own channel; ``missed`` says through which number something of a channel was evicted before it could read it.
+    ``paused``: its transport takes no more bytes for now. Times are seconds of the monotonic clock.
     """
 
     __slots__ = (
@@ -47,6 +48,7 @@ class Connection:
         "identity",
         "input_at",
         "live",
+        "missed",
         "opened_at",
         "outbox",
         "paused",
@@ -81,6 +83,7 @@ class Connection:
         self.queued = 0  # bytes of the first `counted` frames in the outbox
         self.counted = 0
         self.gap_told = False
+        self.missed: dict[str, int] | None = None
         self.visibility: Visibility | None = None
         self.acked: deque[str] | None = None
         self.pinged_at = now
@@ -95,6 +98,10 @@ class Connection:
     def since_of(self, name: str) -> int:
         """The sequence number after which it gets what is published to one of its channels."""
         return self.topics.get(name, self.since)
+
+    def had(self, name: str, sequence: int) -> bool:
+        """Whether what was published to one of its channels under this number has surely reached it by that channel."""
+        return self.since_of(name) < sequence and (self.missed is None or self.missed.get(name, 0) < sequence)
 
     def put_control(self, fields: dict[str, Any]) -> None:
         """Put a control frame or a reply into the outbox; the pump must hear of it (``Pump.schedule``)."""

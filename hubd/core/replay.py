@@ -49,10 +49,13 @@ class Replay:
             self.told = rings.floor
             self._told_of = {name: max(told, rings.floor) for name, told in self._told_of.items()}
         for name in self._names(connection):
-            since = max(self.position, self._told_of.get(name, self.told))
+            evicted = rings.evicted(name)
+            since = self.position
             if name in connection.topics and self.names is None:
                 since = max(since, connection.topics[name])
-            if (evicted := rings.evicted(name)) > since:
+            if (lost := max(evicted, rings.floor)) > since:
+                connection.missed = {**(connection.missed or {}), name: lost}
+            if evicted > max(since, self._told_of.get(name, self.told)):
                 found.append(name)
                 self._told_of[name] = evicted
         self.gaps += len(found)
@@ -111,7 +114,7 @@ class Replay:
             # What waits to be replayed behind this one hasn't reached it either.
             unread = {*self.names, *(name for replay in connection.replays for name in replay.names or ())}
             others = [name for name in connection.names() if name not in unread]
-            if channel_for(notification, [name for name in others if connection.since_of(name) < entry.sequence]):
+            if channel_for(notification, [name for name in others if connection.had(name, entry.sequence)]):
                 return None
         return channel_for(notification, names)
 

@@ -12,12 +12,12 @@ from hubd.core.identity import ApiKey
 PREFIX = "hub_"
 KEY_CHARS = 256
 _ID_CHARS = 64
-_SECRET_BYTES = 24
+_SECRET_BYTES = 32
 _NO_DIGEST = bytes(32)
 
 
 def new_key(name: str) -> tuple[str, str]:
-    """A fresh key ``hub_<name>_<secret>`` (192 random bits), and its SHA-256 in hex, which is all that is stored."""
+    """A fresh key ``hub_<name>_<secret>`` (256 random bits), and its SHA-256 in hex, which is all that is stored."""
     # Hex, because the other short alphabets have the '_' that separates the parts.
     key = f"{PREFIX}{name}_{secrets.token_hex(_SECRET_BYTES)}"
     return key, hashlib.sha256(key.encode()).hexdigest()

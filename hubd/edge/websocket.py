@@ -41,6 +41,8 @@ class WebSocketConnection(Framing, Connection):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         transport.set_write_buffer_limits(high=0)  # so that `paused` says whether the transport's buffer is empty
+        # Of what it holds from before, when that was much, only the protocol before us has been told.
+        self.paused = transport.get_write_buffer_size() > 0
         self._send = _direct_send(transport)
         self.endpoint.hub.pump.flush(self)
 
@@ -211,12 +213,15 @@ class Unauthenticated(Framing):
         except TokenRefused as refused:
             self._refused(ref, refused)
             return
-        if self.transport.is_closing() or self.closing:
+        if self.transport.is_closing():
             return
         why = self.endpoint.hub.refusal(identity)
-        if why is not None:
+        if why is not None or self.closing:
             self._verifying = False
-            self.refuse(why, self.endpoint.retry_after())
+            self._events.clear()
+            self.transport.resume_reading()  # the answer to our close frame
+            if why is not None:
+                self.refuse(why, self.endpoint.retry_after())
             return
         self._become(identity, ref)
 

@@ -30,6 +30,14 @@ def test_from_where_it_gets_each_of_its_channels() -> None:
     assert [connection.since_of(name) for name in connection.names()] == [5, 5, 5, 9]
 
 
+def test_what_has_surely_reached_it_by_a_channel() -> None:
+    connection = joined("a", user="ada", since=5)
+    assert [connection.had("a", sequence) for sequence in (5, 6, 7)] == [False, True, True]
+    connection.missed = {"a": 6}
+    assert [connection.had("a", sequence) for sequence in (5, 6, 7)] == [False, False, True]
+    assert connection.had("notifications", 6)
+
+
 def test_control_frames_wait_in_its_form() -> None:
     connection = Idle(form=MSGPACK_FORM)
     connection.put_control({"hub": "ping"})

@@ -238,6 +238,26 @@ def test_what_reached_it_by_another_channel_is_left_out() -> None:
     assert read(Replay(0, end=5, names=("t",)), connection, rings) == ["n1", "n3", "n5"]
 
 
+def test_what_another_channel_had_lost_already_is_not_left_out() -> None:
+    rings = rings_with(("a", "t"), "a", per_channel=1)
+    connection = joined("a", "t")
+    del connection.topics["t"]
+    assert read(Replay(0), connection, rings) == ["gap a", "n2"]
+    connection.topics["t"] = 0
+    assert read(Replay(0, end=2, names=("t",)), connection, rings) == ["n1"]
+
+
+def test_what_another_channel_may_have_lost_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    rings = rings_with("a")
+    publish(rings, ("other", "a"), first=2)
+    connection = joined("a", "other")
+    rings.floor = 2  # something was evicted from somewhere
+    del connection.topics["other"]
+    assert read(Replay(1), connection, rings) == ["gap None", "n2"]
+    connection.topics["other"] = 0
+    assert read(Replay(1, end=2, names=("other",), told=2), connection, rings) == ["n2"]
+
+
 def test_of_two_that_wait_for_their_replay_the_first_gets_what_went_to_both() -> None:
     rings = rings_with(("a", "b"), ("b", "a"), "b")
     connection = joined("a", "b")

@@ -69,6 +69,7 @@ async def test_a_bad_frame_ends_the_connection(hub: LiveHub, who: str, data: byt
     assert await client.closed() == code
     assert client.frames == []
     assert await client.frame() is None
+    client.hang_up()
     await eventually(hub.is_empty)
 
 

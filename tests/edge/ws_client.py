@@ -113,7 +113,7 @@ class Client:
         receive_buffer: int = 0,
     ) -> Self:
         """Connect; ``behind`` goes out in one packet with the request. ``Refused`` unless the answer is a 101."""
-        sock = socket.socket()
+        sock = socket.socket(proto=socket.IPPROTO_TCP)  # with a protocol asyncio turns Nagle's delay off
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         sock.setblocking(False)

@@ -248,21 +248,23 @@ class Ledger:
     def _check_frame(self, frame: Frame, sent: Sent, ways: list[Claim]) -> None:
         if frame["id"] != sent.id or frame["cursor"] != sent.cursor:
             self._broken(f"id or cursor are not those of {sent.mark}: {sent.id}, {sent.cursor}")
-        possible = []
+        joining = self._joinings[0] if self._joinings else None
+        possible = [claim.channel for claim in ways if joining is not None and claim.joining is joining]
         for claim in ways:
             possible.append(claim.channel)
-            current = claim.joining is None or claim.joining is self._joinings[0]
-            if claim.after < sent.sequence and not claim.ending and current:
+            if claim.after < sent.sequence and not claim.ending and claim.joining is None:
                 break
         if frame["channel"] not in possible:
             self._broken(f"{sent.mark} names another channel than the first that reaches it: {possible}")
 
     def _check_once(self, sent: Sent, ways: list[Claim]) -> None:
-        """Never twice; unless it left the channel that it had it by, and now asks for it from an older cursor."""
+        """Never twice; unless it asks for a topic from an older cursor, and has left the channel that it had it by, or
+        was told of a gap there: the hub needn't know any more then that it had it."""
         before = self.given.get(sent.sequence)
         if before is None:
             return
-        still = [claim for claim in before if self.claims.get(claim.channel) is claim]
+        current = [claim for claim in before if self.claims.get(claim.channel) is claim]
+        still = [claim for claim in current if claim.covered < sent.sequence]
         if still or not any(claim.by_cursor for claim in ways):
             self._broken(f"{sent.mark} came twice")
 
