@@ -21,6 +21,7 @@
 #define SILENCE_S 10.0  // so long without anything: something is lost
 #define SETTLE_S 0.03   // so long it listens after a run for what shouldn't come
 #define HANDSHAKE (-1)
+#define IDLE (-1)
 #define TAG_INPUT UINT64_MAX
 #define TAG_PUBLISHER (1ULL << 32)
 
@@ -33,7 +34,7 @@ struct connection {
 
 struct publisher {
     int fd;
-    int broadcast;  // what it is at; -1: nothing
+    int broadcast;  // what it is at, or IDLE
     bool answered;
     int length;
     char answer[4096];
@@ -94,6 +95,13 @@ static void open_more(void) {
     }
 }
 
+static void open_publisher(struct publisher *publisher) {
+    if (publisher->fd) return;
+    publisher->fd = connect_to_server();
+    publisher->broadcast = IDLE;
+    watch(poll_fd, publisher->fd, TAG_PUBLISHER + (publisher - publishers));
+}
+
 static void publish(struct publisher *publisher) {
     static char body[READ_BYTES], request[READ_BYTES + 1024];
     int number = first_number + sent;
@@ -117,7 +125,7 @@ static void publish(struct publisher *publisher) {
 
 static void go_on(struct publisher *publisher) {
     if (!publisher->answered || broadcasts[publisher->broadcast].delivered < connection_count) return;
-    publisher->broadcast = -1;
+    publisher->broadcast = IDLE;
     finished++;
     if (sent < total) publish(publisher);
 }
@@ -222,7 +230,12 @@ static void connection_readable(struct connection *connection) {
 static void publisher_readable(struct publisher *publisher) {
     ssize_t got = recv(publisher->fd, publisher->answer + publisher->length,
                        sizeof publisher->answer - 1 - publisher->length, 0);
-    if (got <= 0) fail("a publisher was disconnected");
+    if (got <= 0) {
+        if (publisher->broadcast != IDLE) fail("a publisher was disconnected");
+        close(publisher->fd);  // kept alive long enough; the next run opens another one
+        publisher->fd = 0;
+        return;
+    }
     publisher->length += got;
     publisher->answer[publisher->length] = 0;
     char *end = strstr(publisher->answer, "\r\n\r\n");
@@ -285,8 +298,7 @@ static void run(void) {
     latencies = room_for((size_t)total * connection_count, sizeof *latencies);
     memset(latencies, 0xff, (size_t)total * connection_count * sizeof *latencies);  // no page faults on the way
     for (int i = 0; i < connection_count; i++) connections[i].seen = 0;
-    for (int i = 0; i < window; i++)
-        if (!publishers[i].fd) watch(poll_fd, publishers[i].fd = connect_to_server(), TAG_PUBLISHER + i);
+    for (int i = 0; i < window; i++) open_publisher(&publishers[i]);
     sent = finished = placed = 0;
     deliveries = 0;
     double cpu = cpu_seconds(), start = last_event = now();

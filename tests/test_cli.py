@@ -86,7 +86,7 @@ def test_gen_key_api_prints_a_key_and_a_table_that_fit_together(tmp_path: Path) 
     key, table = done.out.split("\n", 1)
     secret = re.fullmatch(r"hub_back_end_([0-9a-f]+)", key)
     assert secret is not None
-    assert len(secret[1]) * 4 >= 192
+    assert len(secret[1]) * 4 >= 256
     assert tomllib.loads(table)["auth"]["api_keys"] == [
         {
             "id": "back_end",

@@ -124,8 +124,17 @@ class LiveHub:
         if self._session is not None:
             await self._session.close()
         await eventually(self.is_empty, f"left over: {self.left_over()}")
-        await self._runner.cleanup()
+        await self.stop_listening()
         await self.tasks.close()
+
+    async def stop_listening(self) -> None:
+        """End aiohttp's part."""
+        await self._runner.cleanup()
+
+    def server(self) -> web.Server:
+        """aiohttp's server, which knows the connections that are still its own."""
+        assert self._runner.server is not None
+        return self._runner.server
 
     def left_over(self) -> dict[str, Any]:
         """What the hub still keeps of connections: all of it empty when there are none."""
