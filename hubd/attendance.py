@@ -104,15 +104,15 @@ class Attendance:
         return Replay(cursor.sequence), ""
 
     def _permitted(self, connection: Connection, topics: Iterable[str]) -> list[str]:
-        found = []
+        found: dict[str, None] = {}
         for text in topics:
             try:
                 channel = parse_channel(text)
             except Problem:
                 continue
             if channel.kind is Kind.TOPIC and connection.identity.may_subscribe(channel):
-                found.append(channel.name)
-        return found[: self._limit]
+                found[channel.name] = None
+        return list(found)[: self._limit]
 
     def _join(self, connection: Connection, name: str, since: int) -> None:
         if name in connection.topics or len(connection.topics) >= self._limit:

@@ -195,10 +195,10 @@ class Hub:
         limit = self.config.limits.per_user
         return TOO_MANY if limit and len(self.registry.connections_of(identity.user)) >= limit else None
 
-    def is_full(self) -> bool:
-        """Whether the limit of connections is reached."""
+    def is_full(self, strangers: int = 0) -> bool:
+        """Whether the limit of connections is reached; ``strangers`` haven't said yet who they are, and count too."""
         limit = self.config.limits.connections or max(1, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - FILES_RESERVED)
-        return len(self.registry.connections) >= limit
+        return len(self.registry.connections) + strangers >= limit
 
     def end(self, connection: Connection, why: Disconnect, retry_after: float = 0.0) -> None:
         """Take a connection off everything, then tell it why and close it."""

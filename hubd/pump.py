@@ -61,6 +61,10 @@ class Pump:
             if connection.form is not form:
                 form = connection.form
                 frame = frame_of(notification, channel, form)
+            if connection.lone is None:
+                connection.lone = frame
+                waiting.append(connection)
+                continue
             outbox = connection.outbox
             if not outbox or connection.paused:
                 waiting.append(connection)
@@ -93,7 +97,20 @@ class Pump:
             self._pass, self._waiting = self._waiting, []
             place = 0
         for connection in self._pass[place : place + SLICE]:
-            self.flush(connection)
+            # The usual case of a broadcast by the shortest way: one frame, and a socket that takes it.
+            frame = connection.lone
+            send = connection.send
+            if not frame or send is None or connection.paused or not connection.live:
+                self.flush(connection)
+                continue
+            connection.lone = None
+            try:
+                taken = send(frame)
+            except Exception:
+                taken = 0
+            if taken != len(frame):
+                connection.lone = frame[taken:]
+                self.flush(connection)  # tries again, and sees to what stands in the way
         self._place = place + SLICE
         if self._place >= len(self._pass):
             self._pass = []
@@ -106,11 +123,8 @@ class Pump:
     def flush(self, connection: Connection) -> None:
         """Write what waits in one outbox, as far as the transport takes it; a fault is this connection's alone."""
         try:
-            outbox = connection.outbox
             if connection.paused:
                 self._count(connection)
-            elif len(outbox) == 1 and not connection.replays:
-                connection.write(outbox.pop())
             else:
                 self._write_all(connection)
         except Exception:
@@ -125,6 +139,7 @@ class Pump:
         while not connection.paused:
             if not outbox:
                 if not connection.replays:
+                    connection.lone = None if connection.send is not None else b""
                     return
                 if has_read:  # there is more to read: in the next pass, so that others get their turn
                     self.schedule(connection)

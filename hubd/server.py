@@ -10,6 +10,7 @@ from contextlib import suppress
 from random import SystemRandom
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from hubd.clock import SystemClock
 from hubd.config import Config
@@ -23,6 +24,8 @@ from hubd.ids import Ids
 from hubd.tasks import Tasks
 
 BACKLOG = 4096
+KEEPALIVE_S = 75.0
+"""For how long an HTTP connection may be silent: longer than the proxies in front, so that it is they who close."""
 SPREAD_S = 10.0
 """Over how long the clients of a hub that stops are spread when they come back."""
 
@@ -32,6 +35,7 @@ log = logging.getLogger("hubd")
 def serve(config: Config, dev: bool) -> int:
     """Run a hub until it is told to stop; gives the exit status."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
     if dev and not is_loopback(config.server.host):
         print("hubd: --dev trusts everybody who can connect: it runs on 127.0.0.1 or ::1 only", file=sys.stderr)
         return 1
@@ -44,6 +48,11 @@ def serve(config: Config, dev: bool) -> int:
         address = f"{config.server.host}:{config.server.port}"
         print(f"hubd: can't listen on {address}: {error.strerror or error}", file=sys.stderr)
         return 1
+
+
+def _is_our_fault(record: logging.LogRecord) -> bool:
+    """Drops the tracebacks that aiohttp writes for whatever isn't HTTP: any scanner would fill the log with them."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
 def _raise_open_files() -> None:
@@ -65,7 +74,13 @@ async def _serve(config: Config, dev: bool) -> int:
     if dev:
         entries.append(ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin")))
     edge = Edge(hub, keys=ApiKeys(entries), tasks=tasks, random=random, dev=dev)
-    runner = web.AppRunner(edge.app, access_log=None, handler_cancellation=False, auto_decompress=False)
+    runner = web.AppRunner(
+        edge.app,
+        access_log=None,
+        handler_cancellation=False,  # a publisher that hangs up can't stop half-way what he began
+        auto_decompress=False,
+        keepalive_timeout=KEEPALIVE_S,
+    )
     await runner.setup()
     await web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG).start()
     edge.start()

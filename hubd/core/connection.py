@@ -2,6 +2,7 @@
 
 import math
 from collections import deque
+from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 ACKS_KEPT = 100
 """How many of the ids that a connection acked last can be read back."""
+STRETCHES_KEPT = 16
+"""How exactly it is remembered what of a channel was evicted before a connection could read it."""
 
 
 class Visibility(StrEnum):
@@ -25,13 +28,45 @@ class Visibility(StrEnum):
     HIDDEN = "hidden"
 
 
-class Connection:
+class Outlet:
+    """What of a connection each broadcast touches.
+
+    It is a class of its own because the slots of a base class come first: so these lie together, and over thousands of
+    connections memory that isn't in the cache is most of what a broadcast costs beside the system calls. For the same
+    reason a frame that waits alone is in ``lone`` and not in a list: None when nothing waits, empty when ``listed`` has
+    to be looked at. Only the pump makes use of that, for transports that have a ``send``; others see the ``outbox``.
+    """
+
+    __slots__ = ("form", "listed", "live", "lone", "paused", "send")
+
+    form: Form
+    listed: list[bytes]
+    live: bool
+    lone: bytes | None
+    paused: bool
+    send: Callable[[bytes], int] | None
+
+    @property
+    def outbox(self) -> list[bytes]:
+        """The frames that wait, in order, to be looked at and changed now: don't keep it for later."""
+        if self.lone:
+            self.listed.append(self.lone)
+        self.lone = b""
+        return self.listed
+
+    @outbox.setter
+    def outbox(self, frames: list[bytes]) -> None:
+        self.listed = frames
+        self.lone = b""
+
+
+class Connection(Outlet):
     """State of one connection; a transport's own class adds how bytes leave.
 
     Whatever is meant for it goes into ``outbox``, in order. While ``live``, publications are put there; otherwise it
     reads them from the rings, as its ``replays`` say, one after the other. ``topics`` maps each topic that it is
     subscribed to to the sequence number after which it gets it, ``since`` is the same for the broadcast and the user's
-    own channel; ``missed`` says through which number something of a channel was evicted before it could read it.
+    own channel; ``missed`` says between which numbers something of a channel was evicted before it could read it.
     ``paused``: its transport takes no more bytes for now. Times are seconds of the monotonic clock.
     """
 
@@ -41,17 +76,13 @@ class Connection:
         "address",
         "control",
         "counted",
-        "form",
         "gap_told",
         "heard_at",
         "id",
         "identity",
         "input_at",
-        "live",
         "missed",
         "opened_at",
-        "outbox",
-        "paused",
         "pinged_at",
         "queued",
         "replays",
@@ -76,14 +107,15 @@ class Connection:
         self.user: User | None = None
         self.topics: dict[str, int] = {}
         self.since = 0
-        self.outbox: list[bytes] = []
+        self.outbox = []
         self.live = False
         self.replays: list[Replay] = []
         self.paused = False
+        self.send = None
         self.queued = 0  # bytes of the first `counted` frames in the outbox
         self.counted = 0
         self.gap_told = False
-        self.missed: dict[str, int] | None = None
+        self.missed: dict[str, list[tuple[int, int]]] | None = None
         self.visibility: Visibility | None = None
         self.acked: deque[str] | None = None
         self.pinged_at = now
@@ -101,7 +133,20 @@ class Connection:
 
     def had(self, name: str, sequence: int) -> bool:
         """Whether what was published to one of its channels under this number has surely reached it by that channel."""
-        return self.since_of(name) < sequence and (self.missed is None or self.missed.get(name, 0) < sequence)
+        if sequence <= self.since_of(name):
+            return False
+        return self.missed is None or not any(a < sequence <= b for a, b in self.missed.get(name, ()))
+
+    def miss(self, name: str, after: int, through: int) -> None:
+        """Of what was published to a channel after one number and through another, something can't be read any more."""
+        if self.missed is None:
+            self.missed = {}
+        stretches = self.missed.setdefault(name, [])
+        if stretches and after <= stretches[-1][1]:
+            after = stretches.pop()[0]
+        stretches.append((after, through))
+        if len(stretches) > STRETCHES_KEPT:
+            stretches[:2] = [(stretches[0][0], stretches[1][1])]
 
     def put_control(self, fields: dict[str, Any]) -> None:
         """Put a control frame or a reply into the outbox; the pump must hear of it (``Pump.schedule``)."""

@@ -54,7 +54,7 @@ class Replay:
             if name in connection.topics and self.names is None:
                 since = max(since, connection.topics[name])
             if (lost := max(evicted, rings.floor)) > since:
-                connection.missed = {**(connection.missed or {}), name: lost}
+                connection.miss(name, since, lost)
             if evicted > max(since, self._told_of.get(name, self.told)):
                 found.append(name)
                 self._told_of[name] = evicted

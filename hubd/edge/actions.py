@@ -1,6 +1,7 @@
 """What a connected user may do: each action, and its reply."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ from hubd.core import protocol
 from hubd.core.channel import Channel, Kind
 from hubd.core.connection import Connection
 from hubd.core.document import read_document
-from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.errors import TOO_MANY, FieldError, Problem, invalid
 from hubd.core.protocol import Ref, read_action, ref_of, refusal, reply
 from hubd.edge.limits import Pace
 from hubd.edge.tokens import TokenRefused, Tokens
@@ -16,6 +17,21 @@ from hubd.hub import Hub
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd.actions")
+
+MESSAGE_BYTES = 200
+"""What a waiting message costs besides its payload."""
+RETRY_S = 10.0
+
+
+class _Waiting:
+    """What came in from a connection behind an action that isn't done yet."""
+
+    __slots__ = ("bytes", "payloads")
+
+    def __init__(self) -> None:
+        self.payloads: deque[bytes] = deque()
+        self.bytes = 0
+
 
 Fields = dict[str, Any]
 Answer = Callable[[Fields], None]
@@ -32,9 +48,25 @@ class Actions:
         self._pace = pace
         self._depth = limits.json_depth
         self._keys = limits.json_keys
+        self._waiting_bytes = limits.queue_bytes
+        self._waiting: dict[Connection, _Waiting] = {}
 
     def take(self, connection: Connection, payload: bytes) -> None:
-        """A message came in: do what it says and answer; a bad one is told so, and the connection stays."""
+        """A message came in: do what it says and answer; a bad one is told so, and the connection stays.
+
+        A connection's messages are taken one after the other: behind one that has to wait, the others wait, as many
+        as `queue_bytes` hold.
+        """
+        waiting = self._waiting.get(connection)
+        if waiting is None:
+            self._take(connection, payload)
+            return
+        waiting.payloads.append(payload)
+        waiting.bytes += MESSAGE_BYTES + len(payload)
+        if waiting.bytes > self._waiting_bytes:
+            self._hub.end(connection, TOO_MANY, retry_after=RETRY_S)
+
+    def _take(self, connection: Connection, payload: bytes) -> None:
         ref: Ref = None
         try:
             message = read_document(payload, connection.form.encoding)
@@ -87,8 +119,21 @@ class Actions:
             except Exception:
                 log.exception("an action failed")
                 self._answer(connection, ref, refusal(ref, Problem("internal", "the hub failed; it was logged")))
+            finally:
+                self._go_on(connection)
 
+        self._waiting[connection] = _Waiting()
         self._tasks.start(run(), "action")
+
+    def _go_on(self, connection: Connection) -> None:
+        """Take what came in meanwhile, as far as nothing of it has to wait in its turn."""
+        payloads = self._waiting.pop(connection).payloads
+        while payloads and connection in self._hub.registry.connections:
+            self.take(connection, payloads.popleft())
+            if connection in self._waiting:
+                for payload in payloads:
+                    self.take(connection, payload)
+                return
 
     def _subscribe(self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer) -> None:
         attendance = self._hub.attendance

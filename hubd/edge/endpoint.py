@@ -115,7 +115,7 @@ class Endpoint:
             raise Problem("unavailable", "the hub is stopping", retry_after=self.retry_after())
         if limits.per_ip and self.addresses.of(address) >= limits.per_ip:
             raise Problem("rate_limited", "too many connections from this address", retry_after=self.retry_after())
-        if self.hub.is_full():
+        if self.hub.is_full(strangers=len(self.unauthenticated)):
             raise Problem("unavailable", "the hub has no room for another connection", retry_after=self.retry_after())
 
     def _protocol(

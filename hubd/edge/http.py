@@ -100,7 +100,7 @@ def middleware(origins: Origins) -> Any:
         except web.HTTPException as error:
             response = _http_error(error)
         except ConnectionResetError:
-            raise
+            response = web.Response(status=400)  # the client has gone: nobody will see it
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = problem_response(Problem("internal", "the hub failed; the failure was logged"))

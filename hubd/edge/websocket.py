@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class WebSocketConnection(Framing, Connection):
     """A user's WebSocket."""
 
-    __slots__ = (*FRAMING_SLOTS, "_send", "subprotocol")
+    __slots__ = (*FRAMING_SLOTS, "subprotocol")
 
     transport_name = "websocket"
 
@@ -43,13 +43,14 @@ class WebSocketConnection(Framing, Connection):
         transport.set_write_buffer_limits(high=0)  # so that `paused` says whether the transport's buffer is empty
         # Of what it holds from before, when that was much, only the protocol before us has been told.
         self.paused = transport.get_write_buffer_size() > 0
-        self._send = _direct_send(transport)
+        self.send = _direct_send(transport)
         self.endpoint.hub.pump.flush(self)
 
     def write(self, data: bytes) -> None:
         """Hand bytes to the socket, and what it doesn't take to the transport, which then pauses us."""
+        assert self.send is not None
         try:
-            sent = self._send(data)
+            sent = self.send(data)
         except (BlockingIOError, InterruptedError):
             sent = 0
         except OSError:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hubd.core.connection import ACKS_KEPT, Connection
+from hubd.core.connection import ACKS_KEPT, STRETCHES_KEPT, Connection
 from hubd.core.errors import SHUTDOWN
 from hubd.testing import JSON_FORM, MSGPACK_FORM, identity
 from tests.core.made import Idle, joined
@@ -33,9 +33,35 @@ def test_from_where_it_gets_each_of_its_channels() -> None:
 def test_what_has_surely_reached_it_by_a_channel() -> None:
     connection = joined("a", user="ada", since=5)
     assert [connection.had("a", sequence) for sequence in (5, 6, 7)] == [False, True, True]
-    connection.missed = {"a": 6}
-    assert [connection.had("a", sequence) for sequence in (5, 6, 7)] == [False, False, True]
-    assert connection.had("notifications", 6)
+    connection.miss("a", 7, 9)
+    assert [sequence for sequence in range(12) if connection.had("a", sequence)] == [6, 7, 10, 11]
+    assert connection.had("notifications", 8)
+    connection.miss("a", 8, 10)
+    connection.miss("a", 20, 22)
+    assert [sequence for sequence in range(25) if not connection.had("a", sequence)] == [
+        0,
+        1,
+        2,
+        3,
+        4,
+        5,
+        8,
+        9,
+        10,
+        21,
+        22,
+    ]
+    assert connection.missed == {"a": [(7, 10), (20, 22)]}
+
+
+def test_what_it_missed_is_remembered_in_bounds_and_rather_too_much_than_too_little() -> None:
+    connection = joined("a", user="ada")
+    missed = [sequence for start in range(0, 1000, 10) for sequence in (start + 1, start + 2)]
+    for start in range(0, 1000, 10):
+        connection.miss("a", start, start + 2)
+    assert connection.missed is not None and len(connection.missed["a"]) == STRETCHES_KEPT
+    assert not any(connection.had("a", sequence) for sequence in missed)
+    assert connection.had("a", 985)
 
 
 def test_control_frames_wait_in_its_form() -> None:

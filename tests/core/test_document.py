@@ -100,7 +100,7 @@ def test_the_place_of_a_fault_is_told() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ('{"a": 1, "b": 2, "a": 1}', "'a' stands twice"),
+        ('{"a": 1, "b": 2, "b": 1}', "'b' stands twice"),
         ('[{"x": {"": 1, "": 2}}]', "'' stands twice"),
         (r'{"a": 1, "\u0061": 2}', "'a' stands twice"),
         ("NaN", "NaN"), ("[Infinity]", "Infinity"), ('{"a": -Infinity}', "-Infinity"),
@@ -120,7 +120,7 @@ def test_json_that_is_refused(text: str, why: str) -> None:
 @pytest.mark.parametrize(
     ("value", "why"),
     [
-        (b"\x82\xa1a\x01\xa1a\x02", "'a' stands twice"),
+        (b"\x83\xa1b\x01\xa1a\x01\xa1a\x02", "'a' stands twice"),
         (b"\x81\x01\x02", "no string"), (b"\x81\xc0\x02", "no string"), (b"\x81\xc3\x02", "no string"),
         (b"\x81\xcb\x7f\xf8" + bytes(6) + b"\x01", "no string"), (b"\x81\xc4\x01a\x01", "no string"),
         (b"\x81\x91\x01\x01", "no string"), (b"\x81\x80\x01", "no string"), (b"\x91\x81\x01\x01", "no string"),
@@ -153,7 +153,14 @@ def test_what_is_nested_too_deep_to_be_read(depth: int) -> None:
 def test_deep_msgpack_that_could_be_read_is_refused_too() -> None:
     for depth in (100, 511, 512, 513):
         assert refusal(b"\x91" * depth + b"\x01", "msgpack") == ("invalid", "nested too deep")
+        assert refusal(b"\x81\xa1a" * depth + b"\x01", "msgpack") == ("invalid", "nested too deep")
     read_document(b"\x91" * 50 + b"\x01", "msgpack")
+    read_document(b"\x81\xa1a" * 50 + b"\x01", "msgpack")
+
+
+def test_half_a_surrogate_pair_is_found_however_deep_it_is() -> None:
+    for depth in range(100, 1_000, 7):
+        assert refusal(b"[" * depth + rb'"\ud800"' + b"]" * depth, "json")[0] == "invalid"
 
 
 @given(st.binary(max_size=60))

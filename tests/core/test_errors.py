@@ -19,7 +19,8 @@ from hubd.core.errors import (
     [
         ("invalid_body", 400), ("unauthorized", 401), ("forbidden", 403), ("not_found", 404), ("id_conflict", 409),
         ("too_large", 413), ("invalid", 422), ("rate_limited", 429), ("unavailable", 503), ("unknown_action", 422),
-        ("not_authenticated", 401), ("subscription_limit", 422), ("internal", 500),
+        ("not_authenticated", 401), ("subscription_limit", 422), ("internal", 500), ("method_not_allowed", 405),
+        ("upgrade_required", 426),
     ],
 )  # fmt: skip
 def test_a_code_has_its_status(code: str, status: int) -> None:
@@ -42,6 +43,9 @@ def test_a_problem_says_everything_that_it_was_told() -> None:
 
 def test_wrong_fields_are_named_the_first_in_the_message() -> None:
     assert invalid([FieldError("to", "is required")]).message == "to: is required"
+    two = invalid([FieldError("to", "is required"), FieldError("id", "is wrong")])
+    assert two.message == "to: is required (and 1 more)"
+    assert invalid([FieldError("", "it is no object")]).message == "it is no object"
     several = invalid([FieldError("to", "is required"), FieldError("id", "is wrong"), FieldError("x", "is wrong")])
     assert several.message == "to: is required (and 2 more)"
     assert several.code == "invalid"

@@ -155,6 +155,16 @@ def test_each_going_has_a_grace_of_its_own() -> None:
     assert world.gone() == ["ada"]
 
 
+def test_who_was_away_comes_back_from_there() -> None:
+    world = Watched()
+    world.disconnect(world.connect())
+    world.now += GRACE_S
+    world.gone()
+    world.take()
+    world.connect()
+    assert world.take() == [("ada", AWAY, ATTENTIVE)]
+
+
 def test_without_a_grace_nobody_wavers() -> None:
     world = Watched(grace_s=0)
     world.disconnect(world.connect())

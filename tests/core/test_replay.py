@@ -115,6 +115,8 @@ def test_who_got_a_topics_replay_counts_as_one_it_was_sent_to() -> None:
     assert made.channel_to("ada", connection.user.number) is None
     read(Replay(0), connection, rings)
     assert made.channel_to("ada", connection.user.number) == "t"
+    own = rings.find("n2", 0.0)
+    assert own is not None and own.replayed is None, "of a user's own channel the name says it"
     assert made.channel_to("bob", connection.user.number + 1) is None
 
 
@@ -217,6 +219,39 @@ def test_the_floor_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert replay.find_gaps(connection, rings) == []
 
 
+def test_when_the_floor_is_told_it_is_told_for_every_channel(monkeypatch: pytest.MonkeyPatch) -> None:
+    rings = rings_with("t", "t", "t", "t", per_channel=2)
+    connection, replay = joined("t"), Replay(0)
+    assert replay.find_gaps(connection, rings) == ["t"]
+    publish(rings, "t", first=5)  # evicts 3
+    rings.floor = 4
+    assert replay.find_gaps(connection, rings) == [None]
+    assert replay.find_gaps(connection, rings) == []
+    publish(rings, "t", "t", first=6)  # evicts 4 and 5
+    assert replay.find_gaps(connection, rings) == ["t"]
+
+
+def test_why_a_cursor_was_no_good_is_told_once_and_first() -> None:
+    rings = rings_with("t", "t")
+    connection, replay = joined("t"), Replay(0, end=2, names=("t",), told=2)
+    replay.reason = "epoch"
+    assert not replay.read(connection, rings, 2, 0.0, 1)
+    assert read(replay, connection, rings) == ["gap None", "n1", "n2"]
+
+
+def test_who_goes_on_from_another_replay_tells_only_what_that_one_couldnt() -> None:
+    rings = rings_with("t", "t", "u", "u", per_channel=1)
+    connection = joined("t", "u")
+    topic, rest = Replay(0, end=4, names=("t",)), Replay(0)
+    assert read(topic, connection, rings) == ["gap t", "n2"]
+    rest.go_on_from(topic)
+    assert rest.find_gaps(connection, rings) == ["u"]
+    publish(rings, "t", first=5)  # evicts 2
+    assert rest.find_gaps(connection, rings) == ["t"]
+    rest.go_on_from(Replay(0))
+    assert rest.find_gaps(connection, rings) == []
+
+
 def test_gaps_that_were_told_already_are_not_told_again() -> None:
     rings = rings_with("t", "t", "t", per_channel=1)
     assert read(Replay(0, told=3), joined("t"), rings) == ["n3"]
@@ -247,15 +282,15 @@ def test_what_another_channel_had_lost_already_is_not_left_out() -> None:
     assert read(Replay(0, end=2, names=("t",)), connection, rings) == ["n1"]
 
 
-def test_what_another_channel_may_have_lost_is_not_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    rings = rings_with("a")
-    publish(rings, ("other", "a"), first=2)
-    connection = joined("a", "other")
-    rings.floor = 2  # something was evicted from somewhere
-    del connection.topics["other"]
-    assert read(Replay(1), connection, rings) == ["gap None", "n2"]
-    connection.topics["other"] = 0
-    assert read(Replay(1, end=2, names=("other",), told=2), connection, rings) == ["n2"]
+def test_what_was_read_before_a_gap_doesnt_come_again() -> None:
+    rings = rings_with(("a", "t"), ("a", "t"), "a", per_channel=3)
+    connection, replay = joined("a", "t"), Replay(0)
+    del connection.topics["t"]
+    assert not replay.read(connection, rings, 3, 0.0, 1)
+    publish(rings, "a", "a", first=4)  # evicts 1, which is read, and 2
+    assert read(replay, connection, rings, upto=5) == ["n1", "gap a", "n3", "n4", "n5"]
+    connection.topics["t"] = 0
+    assert read(Replay(0, end=5, names=("t",)), connection, rings) == ["n2"]
 
 
 def test_of_two_that_wait_for_their_replay_the_first_gets_what_went_to_both() -> None:

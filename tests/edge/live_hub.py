@@ -205,7 +205,7 @@ class LiveHub:
         *,
         key: str | None = "backend",
         token: str | None = None,
-        data: bytes | None = None,
+        data: Any = None,
         headers: dict[str, str] | None = None,
     ) -> Answer:
         """A call of the HTTP API, by an API key unless there is a token (or neither: ``key=None``)."""
@@ -218,7 +218,7 @@ class LiveHub:
             given["Authorization"] = self.bearer(key)
         if json is not None:
             data = orjson.dumps(json)
-        sent = BytesIO(data) if data is not None and len(data) > _LARGE else data
+        sent = BytesIO(data) if isinstance(data, bytes) and len(data) > _LARGE else data
         url = URL(self.url + path, encoded=True)
         async with self._session.request(method, url, data=sent, headers=given, allow_redirects=False) as response:
             body = await response.read()

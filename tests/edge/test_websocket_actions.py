@@ -104,6 +104,16 @@ async def test_a_token_without_topics_has_the_default_ones(
     assert welcome["topics"] == ["team:b"]
 
 
+async def test_what_comes_behind_a_fresh_token_is_judged_by_it(hub: LiveHub) -> None:
+    client, _ = await hub.welcomed(claims={"topics": []})
+    client.send(action="auth", token=hub.token("42", topics=["team:*"]), ref=1)
+    client.send(action="subscribe", topic="team:a", durable=True, ref=2)
+    client.send(action="unsubscribe", topic="team:a", ref=3)
+    replies = [await client.next() for _ in range(3)]
+    assert [(reply["ref"], reply["ok"]) for reply in replies] == [(1, True), (2, True), (3, True)]
+    assert (await hub.publish("team:a", n=1))["live"] == 0
+
+
 # ack, visibility
 
 

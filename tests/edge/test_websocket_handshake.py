@@ -197,6 +197,15 @@ async def test_over_http_a_bad_token_is_a_401(hub: LiveHub, token: tuple[str, Ca
     assert (answer.status, answer.code) == (401, "unauthorized")
 
 
+async def test_a_stopping_hub_takes_nobody_in(hub: LiveHub) -> None:
+    hub.hub.stopping = True
+    for headers in ({}, {"Authorization": f"Bearer {hub.token()}"}):
+        with pytest.raises(Refused) as refused:
+            await hub.open(headers=headers)
+        assert (refused.value.status, refused.value.code) == (503, "unavailable")
+        assert int(refused.value.headers["retry-after"]) >= 1
+
+
 # Somebody else's client
 
 

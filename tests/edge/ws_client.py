@@ -111,11 +111,14 @@ class Client:
         behind: bytes = b"",
         path: str = "/notifications",
         receive_buffer: int = 0,
+        from_address: str | None = None,
     ) -> Self:
         """Connect; ``behind`` goes out in one packet with the request. ``Refused`` unless the answer is a 101."""
         sock = socket.socket(proto=socket.IPPROTO_TCP)  # with a protocol asyncio turns Nagle's delay off
         if receive_buffer:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        if from_address:
+            sock.bind((from_address, 0))
         sock.setblocking(False)
         await asyncio.get_running_loop().sock_connect(sock, (host, port))
         limit = 65536 if not receive_buffer else 1024

@@ -1,6 +1,7 @@
 """What surrounds a hub in the model's tests: its limits, users' tokens, a loop, and time."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -25,7 +26,7 @@ PERMITTED: dict[tuple[str, ...], tuple[str, ...]] = {
 }
 """Patterns that tokens have in these tests, and which topics those allow."""
 PATTERNS = tuple(PERMITTED)
-GRANT_S = 500.0
+GRANT_S = 250.0
 TTL_S = 60.0
 REMEMBERED_S = 100.0
 
@@ -82,6 +83,31 @@ def narrow(limits: Limits) -> Iterator[None]:
     finally:
         for (module, name, _), value in zip(changes, before, strict=True):
             setattr(module, name, value)
+
+
+class Faults(logging.Handler):
+    """What the hub logs as an error; ``context`` collects it, and keeps quiet about warnings, which are many here."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.found: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Keep it."""
+        self.found.append(self.format(record))
+
+    @contextmanager
+    def context(self) -> Iterator[None]:
+        """Listen for as long as this lasts."""
+        log = logging.getLogger("hubd")
+        level = log.level
+        log.setLevel(logging.ERROR)
+        log.addHandler(self)
+        try:
+            yield
+        finally:
+            log.removeHandler(self)
+            log.setLevel(level)
 
 
 class Tokens:
@@ -175,5 +201,13 @@ class Loop:
         self._loop.run_until_complete(called())
 
     def close(self) -> None:
-        """No more."""
+        """No more; what still waits is cancelled."""
+
+        async def rest() -> None:
+            waiting = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in waiting:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+
+        self._loop.run_until_complete(rest())
         self._loop.close()

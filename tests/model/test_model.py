@@ -1,16 +1,32 @@
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import run_state_machine_as_test
-from tests.model.machine import HubMachine
-from tests.model.surroundings import Loop
-import os, time
+"""Thousands of random histories of a hub without sockets, each beside the model: order, gaps, once, isolation, bounds."""
 
-def test_histories():
-    HubMachine.loop = Loop()
-    t = time.perf_counter()
-    n = int(os.environ.get("N", "300"))
-    try:
-        run_state_machine_as_test(HubMachine, settings=settings(max_examples=n, stateful_step_count=40, deadline=None, database=None, print_blob=True,
-            suppress_health_check=list(HealthCheck)))
-    finally:
-        print(HubMachine.histories, (time.perf_counter()-t)/HubMachine.histories*1000, "ms")
-        HubMachine.loop.close()
+import pytest
+
+from tests.model.histories import SEED, run_histories
+from tests.model.machine import HubMachine
+from tests.model.toy_machine import ToyMachine
+
+PARTS = 4
+
+
+@pytest.mark.timeout(600)  # what is found takes a while to be made short
+@pytest.mark.parametrize("part", range(PARTS))
+def test_histories(part: int) -> None:
+    assert run_histories(HubMachine, 550, seed_=SEED + part) >= 550
+
+
+@pytest.mark.timeout(600)
+def test_histories_with_a_slow_broker() -> None:
+    assert run_histories(ToyMachine, 400, seed_=SEED) >= 400
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS * 5))
+def test_many_more_histories(part: int) -> None:
+    assert run_histories(HubMachine, 2200, seed_=SEED + 100 + part, steps=60) >= 2200
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("part", range(PARTS))
+def test_many_more_histories_with_a_slow_broker(part: int) -> None:
+    assert run_histories(ToyMachine, 2000, seed_=SEED + 100 + part, steps=60) >= 2000
