@@ -39,7 +39,7 @@ def measure(processes: Processes, connections: int, windows: list[int], blocks: 
     limit_client.run(WARM_UP, 1)
     print(f"\n{connections} connections, frames of {frame_bytes} bytes; idle: {idle:.2f} KiB of the hub's RSS each")
     for window in windows:
-        broadcasts = max(3 * window, round(BLOCK_S / limit_client.run(WARM_UP, window).seconds * WARM_UP))
+        broadcasts = max(2 * window, 3, round(BLOCK_S / limit_client.run(WARM_UP, window).seconds * WARM_UP))
         pairs = [take_turns(limit_client, hub_client, broadcasts, window) for _ in range(blocks)]
         show(pairs, window, broadcasts)
 
@@ -56,20 +56,16 @@ def show(pairs: list[tuple[Run, Run]], window: int, broadcasts: int) -> None:
     _show_ratio("CPU per delivery", [limit.cpu_us / hub.cpu_us for limit, hub in pairs])
     for name, runs in (("limit", [limit for limit, _ in pairs]), ("hub", [hub for _, hub in pairs])):
         print(
-            f"    {name:5}  {_median(run.broadcast_ms for run in runs):8.2f} ms a broadcast,"
-            f" CPU {_median(run.cpu_us for run in runs):5.2f} us a delivery,"
-            f" delivery p50 {_median(run.delivery_us['p50'] for run in runs) / 1e3:.1f} ms"
-            f" p99 {_median(run.delivery_us['p99'] for run in runs) / 1e3:.1f} ms;"
-            f" client busy {_median(run.client_cpu_s / run.seconds for run in runs):.0%}"
+            f"    {name:5}  {median(run.broadcast_ms for run in runs):8.2f} ms a broadcast,"
+            f" CPU {median(run.cpu_us for run in runs):5.2f} us a delivery,"
+            f" delivery p50 {median(run.delivery_us['p50'] for run in runs) / 1e3:.1f} ms"
+            f" p99 {median(run.delivery_us['p99'] for run in runs) / 1e3:.1f} ms;"
+            f" client busy {median(run.client_cpu_s / run.seconds for run in runs):.0%}"
         )
 
 
 def _show_ratio(of: str, ratios: list[float]) -> None:
     print(f"    limit/hub, {of + ':':18} {median(ratios):.2f}  ({min(ratios):.2f} to {max(ratios):.2f})")
-
-
-def _median(values: object) -> float:
-    return median(values)  # type: ignore[call-overload]
 
 
 if __name__ == "__main__":

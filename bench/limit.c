@@ -119,7 +119,8 @@ int main(int count, char **arguments) {
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof address;
-    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 4096)) fail("listen: %s", strerror(errno));
+    if (bind(listener, (struct sockaddr *)&address, size) || listen(listener, 4096))
+        fail("listen: %s", strerror(errno));
     getsockname(listener, (struct sockaddr *)&address, &size);
     set_nonblocking(listener);
     int poll = epoll_create1(0);

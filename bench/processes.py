@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 HERE = Path(__file__).parent
 SERVER_CORE, CLIENT_CORE = 0, 1
 BODY_BYTES = 20
-"""What makes a frame of some 200 bytes, of which the hub's own fields are 150."""
+"""What makes a frame of 220 bytes, of which some 140 are the hub's own fields."""
 
 _READY = re.compile(r" listening on http://127\.0\.0\.1:(\d+)")
 _KEY = re.compile(r"hub_dev_\w+")
@@ -112,7 +112,7 @@ class Processes:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hubd-bench-")))
         for name in ("client", "limit"):
-            command = ["cc", "-O2", "-Wall", "-Wextra", "-o", self._folder / name, HERE / f"{name}.c"]
+            command = ["cc", "-O2", "-Wall", "-Wextra", "-o", str(self._folder / name), str(HERE / f"{name}.c")]
             subprocess.run(command, check=True)
         return self
 
