@@ -5,14 +5,14 @@ BIN := $(VENV)/bin
 # More for hubd (make run ARGS="--port 9000") and for pytest (make test PYTEST_ARGS="-k config -x").
 ARGS ?=
 PYTEST_ARGS ?=
-# pytest processes. One by default: some tests compare times, and neighbours would spoil that.
-WORKERS ?= 0
+# pytest processes; 0 runs everything in one.
+WORKERS ?= 2
 
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WEB_TESTS := $(wildcard tests/web/*.test.js)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long check format clean node chromium
+.PHONY: help run install test test-long bench check format clean node chromium
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +28,11 @@ test: $(VENV)/.installed-dev node chromium ## every test but the long ones; inst
 	node --test --test-reporter spec $(WEB_TESTS)
 
 test-long: $(VENV)/.installed-dev chromium ## the heavy tests
-	$(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+	HUBD_SEED=$${HUBD_SEED:-random} $(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
+
+bench: $(VENV)/.installed-dev ## first figures of the fan-out; needs cc, takes some five minutes
+	$(BIN)/python -m bench.fanout
+	$(BIN)/python -m bench.slow_consumer
 
 check: $(VENV)/.installed-dev ## lint, format, types
 	$(BIN)/ruff check .

@@ -112,18 +112,26 @@ class Attendance:
                 continue
             if channel.kind is Kind.TOPIC and connection.identity.may_subscribe(channel):
                 found[channel.name] = None
-        return list(found)[: self._limit]
+        fresh = [name for name in found if name not in connection.topics]
+        return fresh[: self._room(connection)]
+
+    def _room(self, connection: Connection) -> int:
+        """How many more topics a connection may have. Those that the application's server gave its user don't count."""
+        given = sum(grant.by_server for grant in self._durables.of(connection.identity.user).values())
+        return max(0, self._limit + given - len(connection.topics))
 
     def _join(self, connection: Connection, name: str, since: int) -> None:
-        if name in connection.topics or len(connection.topics) >= self._limit:
+        if name in connection.topics:
             return
         if self._registry.join(connection, name, since):
             self._watches.joined(name, connection.identity.user)
 
     def leave(self, connection: Connection, name: str) -> None:
         """Unsubscribe a connection from a topic; nothing happens where it isn't subscribed."""
-        for replay in connection.replays:
+        for replay in list(connection.replays):
             replay.leave(name)
+            if replay.names == ():  # nothing of it is left to be read
+                self._end_replay(connection, replay)
         if connection.missed is not None:
             connection.missed.pop(name, None)
         if self._registry.leave(connection, name):
@@ -150,14 +158,18 @@ class Attendance:
         replay = connection.replays[0]
         if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), self._replay_bytes):
             return
-        connection.replays.pop(0)
-        connection.gap_told = False  # what is missing in the next one is told anew
+        self._end_replay(connection, replay)
+        if not connection.replays:
+            connection.live = True
+
+    def _end_replay(self, connection: Connection, replay: Replay) -> None:
+        if connection.replays[0] is replay:
+            connection.gap_told = False  # what is missing in the next one is told anew
+        connection.replays.remove(replay)
         if connection.replays:
             connection.replays[-1].go_on_from(replay)
         if replay.finish is not None:
             replay.finish(replay)
-        if not connection.replays:
-            connection.live = True
 
     def channels(self, connection: Connection, topics: str | Sequence[str], *, leaving: bool = False) -> list[Channel]:
         """The channels of these names, all of which the connection may have (or is ``leaving``); else a ``Problem``.
@@ -181,7 +193,7 @@ class Attendance:
     def check_room(self, connection: Connection, channels: Sequence[Channel]) -> None:
         """A ``Problem`` when these topics would be too many for the connection."""
         new = sum(channel.kind is Kind.TOPIC and channel.name not in connection.topics for channel in channels)
-        if len(connection.topics) + new > self._limit:
+        if new > self._room(connection):
             raise Problem("subscription_limit", f"a connection may have {self._limit} subscriptions")
 
     def subscribe(
@@ -195,8 +207,8 @@ class Attendance:
         if cursor is None or not new:
             for name in new:
                 self._join(connection, name, self.sequence)
-            extra = {"recovered": True, "replayed": 0} if cursor is not None else {}
-            done({"topics": names, **extra, "cursor": self.cursor_of(connection)})
+            recovered = {"recovered": True} if cursor is not None else {}
+            done({"topics": names, **recovered, "replayed": 0, "cursor": self.cursor_of(connection)})
             return
         self._rings.expire(self._clock.monotonic())
         replay, reason = self._replay_from(cursor)

@@ -198,7 +198,7 @@ class Limits(Section):
     pong_s: Seconds = Field(10, gt=0, le=3600, description="Seconds to answer a ping before the connection ends.")
     publish_per_s: int = Field(0, ge=0, description="Notifications a second from one API key; 0: any number.")
     id_window_s: Seconds = Field(86400, gt=0, description="Seconds that a publisher's id is remembered for repeats.")
-    id_entries: int = Field(1000000, ge=1, description="How many such ids are remembered at most.")
+    id_entries: int = Field(1000000, ge=1, description="How many such ids are remembered at most, for each API key.")
 
 
 class Replay(Section):

@@ -10,6 +10,7 @@ from hubd.broker import Broker, LocalBroker
 from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.channel import Channel, Kind, parse_channel
+from hubd.core.codec import ControlFrame
 from hubd.core.connection import Connection
 from hubd.core.errors import REVOKED, TOO_MANY, Disconnect, Problem
 from hubd.core.identity import Identity, warn_at
@@ -20,7 +21,7 @@ from hubd.core.rate import Rates
 from hubd.core.registry import Registry
 from hubd.core.ring import Rings
 from hubd.core.subscriptions import Grant, MemorySubscriptions
-from hubd.core.users import UserNumbers, UserSet
+from hubd.core.users import Snapshot, UserNumbers
 from hubd.core.watch import LISTED, Watches
 from hubd.idempotency import Idempotency
 from hubd.ids import Ids
@@ -83,7 +84,6 @@ class Hub:
         self.stopping = False
         self._answers: Idempotency[Receipt] = Idempotency(clock, limits.id_window_s, limits.id_entries)
         self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
-        self._types = {name: _defaults(config, name) for name in config.types}
         self._broker = broker or LocalBroker()
         self._broker.start(self._on_publication)
 
@@ -94,7 +94,8 @@ class Hub:
         return read_draft(body, self._defaults, self._bounds)
 
     def _defaults(self, type_: str) -> TypeDefaults:
-        return self._types.get(type_) or self._types["default"]
+        options = self.config.type_options(type_)
+        return TypeDefaults(PRIORITY_OF[options.priority], Persistence(options.persistence), options.ttl_s)
 
     async def publish(self, draft: Draft, publisher: str, sender: str | None = None) -> tuple[Receipt, bool]:
         """Publish once; the answer, and whether an earlier call with the same id has it already been for.
@@ -106,7 +107,13 @@ class Hub:
         id = draft.id
         if id is None:
             return await self._publish(draft, self.ids.notification(), sender), False
-        return await self._answers.once(publisher, id, draft.fingerprint(), lambda: self._publish(draft, id, sender))
+        return await self._answers.once(
+            publisher,
+            id,
+            draft.fingerprint(),
+            lambda: self._publish(draft, id, sender),
+            table=publisher if sender is None else "users",
+        )
 
     async def _publish(self, draft: Draft, id: str, sender: str | None) -> Receipt:
         notification = Notification(
@@ -141,7 +148,7 @@ class Hub:
             return self._fan_out(notification, channels[0])
         return self._fan_out_to_many(notification, channels)
 
-    def _audience(self, channels: list[Channel]) -> tuple[tuple[str, UserSet], ...]:
+    def _audience(self, channels: list[Channel]) -> tuple[tuple[str, Snapshot], ...]:
         """Whom the notification is meant for, as far as its channels' names don't say it."""
         sets = []
         for channel in channels:
@@ -183,9 +190,10 @@ class Hub:
 
     def _tell(self, connections: Iterable[Connection], fields: dict[str, Any]) -> None:
         """Give a control frame to those connections that take control frames."""
+        frame = ControlFrame(fields)
         for connection in connections:
             if connection.control:
-                connection.put_control(fields)
+                connection.outbox.append(frame.of(connection.form))
                 self.pump.schedule(connection)
 
     # Connections
@@ -203,7 +211,8 @@ class Hub:
     def end(self, connection: Connection, why: Disconnect, retry_after: float = 0.0) -> None:
         """Take a connection off everything, then tell it why and close it."""
         if self.attendance.detach(connection):
-            log.info("connection %s of user %s ended: %s", connection.id, connection.identity.user, why.reason)
+            level = logging.DEBUG if self.stopping else logging.INFO  # a stop is one line, not one for each
+            log.log(level, "connection %s of user %s ended: %s", connection.id, connection.identity.user, why.reason)
             connection.end(why, retry_after)
 
     def lost(self, connection: Connection) -> None:
@@ -226,7 +235,10 @@ class Hub:
     def _on_presence(self, user: str, before: State, after: State) -> None:
         log.debug("user %s: %s -> %s", user, before, after)
         for told in self.on_presence:
-            told(user, before, after)
+            try:
+                told(user, before, after)
+            except Exception:  # a connection is just coming or going: whoever listens must not stop it half-way
+                log.exception("somebody who is told of presence failed")
 
     # What users do
 
@@ -249,6 +261,7 @@ class Hub:
                 continue
             known.append(id)
             if found[0].record_ack(user.number):
+                self.rings.note_user(found[0])
                 fresh.append(id)
         connection.record_acks(known)
         if fresh:
@@ -280,19 +293,31 @@ class Hub:
         connection.warn_at = warn_at(identity, self.clock.now())
         self.attendance.recheck(connection)
 
-    async def make_durable(self, user: str, topics: list[str], identity: Identity | None) -> None:
+    async def make_durable(
+        self,
+        user: str,
+        topics: list[str],
+        identity: Identity | None,
+        join_first: Callable[[], None] = lambda: None,
+    ) -> list[str]:
         """Subscribe a user for good: by his own token's permission, or (None) by the application's server.
 
-        His connections are joined by ``Attendance.join_durables``.
+        His connections are joined; before that ``join_first`` may join the one that asked, which may want a replay.
+        Gives those of the topics that are new.
         """
         limit = self.config.limits.subscriptions
         have = self.durables.of(user)
         if limit and identity is not None and len(have) + sum(topic not in have for topic in topics) > limit:
             raise Problem("subscription_limit", f"a user may have {limit} durable subscriptions")
+        new: list[str] = []
         for topic in topics:
             patterns = identity.topics.texts if identity is not None else ()
             grant = Grant(by_server=identity is None, patterns=patterns, checked_at=self.clock.now())
-            await self.durables.put(user, topic, grant)
+            if await self.durables.put(user, topic, grant):
+                new.append(topic)
+        join_first()
+        self.attendance.join_durables(user, topics)
+        return new
 
     async def end_durable(self, user: str, topics: list[str]) -> list[str]:
         """End durable subscriptions, also on the connections that are there; gives those that there were."""
@@ -306,13 +331,9 @@ class Hub:
         """What is due once a second: old ring entries, ended grace, lapsed grants, presence frames."""
         now = self.clock.monotonic()
         self.rings.expire(now)
+        self._answers.expire()
         self.durables.lapse(self.clock.now())
         for user in self.presence.gone(now):
             self.registry.forget(user)
         for connection in self.watches.tell():
             self.pump.schedule(connection)
-
-
-def _defaults(config: Config, name: str) -> TypeDefaults:
-    options = config.types[name]
-    return TypeDefaults(PRIORITY_OF[options.priority], Persistence(options.persistence), options.ttl_s)

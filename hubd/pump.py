@@ -65,7 +65,7 @@ class Pump:
                 connection.lone = frame
                 waiting.append(connection)
                 continue
-            outbox = connection.outbox
+            outbox = connection.outbox if connection.lone else connection.listed
             if not outbox or connection.paused:
                 waiting.append(connection)
             outbox.append(frame)
@@ -123,8 +123,13 @@ class Pump:
     def flush(self, connection: Connection) -> None:
         """Write what waits in one outbox, as far as the transport takes it; a fault is this connection's alone."""
         try:
+            outbox = connection.outbox
             if connection.paused:
                 self._count(connection)
+            elif len(outbox) == 1 and not connection.replays:
+                frame = outbox.pop()
+                connection.nothing_waits()
+                connection.write(frame)
             else:
                 self._write_all(connection)
         except Exception:
@@ -139,7 +144,7 @@ class Pump:
         while not connection.paused:
             if not outbox:
                 if not connection.replays:
-                    connection.lone = None if connection.send is not None else b""
+                    connection.nothing_waits()
                     return
                 if has_read:  # there is more to read: in the next pass, so that others get their turn
                     self.schedule(connection)
@@ -157,7 +162,9 @@ class Pump:
         if connection.counted < waiting:
             connection.queued += sum(map(len, outbox[connection.counted :]))
             connection.counted = waiting
-        if connection.queued + connection.unsent() > self._queue_bytes:
+        size = connection.queued + connection.unsent()
+        if size > self._queue_bytes:
+            log.info("connection %s: %d bytes wait for it, more than %d", connection.id, size, self._queue_bytes)
             self._on_slow(connection)
 
 

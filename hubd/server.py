@@ -15,7 +15,6 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hubd.clock import SystemClock
 from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
-from hubd.core.errors import SHUTDOWN
 from hubd.edge.app import Edge
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.edge.origin import is_loopback
@@ -26,8 +25,6 @@ from hubd.tasks import Tasks
 BACKLOG = 4096
 KEEPALIVE_S = 75.0
 """For how long an HTTP connection may be silent: longer than the proxies in front, so that it is they who close."""
-SPREAD_S = 10.0
-"""Over how long the clients of a hub that stops are spread when they come back."""
 
 log = logging.getLogger("hubd")
 
@@ -80,9 +77,11 @@ async def _serve(config: Config, dev: bool) -> int:
         handler_cancellation=False,  # a publisher that hangs up can't stop half-way what he began
         auto_decompress=False,
         keepalive_timeout=KEEPALIVE_S,
+        shutdown_timeout=config.server.drain_s,  # an upper bound: how long it really is, `_stop` decides
     )
     await runner.setup()
-    await web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG).start()
+    site = web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG)
+    await site.start()
     edge.start()
     # What is here now stays: the collector needn't look at it again whenever many connections come.
     gc.collect()
@@ -94,26 +93,19 @@ async def _serve(config: Config, dev: bool) -> int:
         log.warning("no [[auth.jwt]] is configured: nobody can connect (`hubd gen-key jwt` makes one; or use --dev)")
     print(f"hubd listening on {url}", flush=True)
     await stop.wait()
-    await _stop(hub, edge, random, config.server.drain_s)
-    await runner.cleanup()
+    await _stop(site, edge, runner, config.server.drain_s)
     await tasks.close()
     return 0
 
 
-async def _stop(hub: Hub, edge: Edge, random: SystemRandom, drain_s: float) -> None:
-    """Tell everybody, and give what is being sent a moment to arrive."""
-    hub.stopping = True
-    connections = list(hub.registry.connections)
-    log.info("stopping: %d connections", len(connections))
-    for place, connection in enumerate(connections):
-        hub.end(connection, SHUTDOWN, round(SPREAD_S * random.random(), 1))
-        if place % 500 == 499:
-            await asyncio.sleep(0)
-    for stranger in list(edge.endpoint.unauthenticated):
-        stranger.refuse(SHUTDOWN, 1.0)
-    await edge.endpoint.all_gone(drain_s)
-    for leaving in list(edge.endpoint.leaving):
-        leaving.transport.abort()
+async def _stop(site: web.TCPSite, edge: Edge, runner: web.AppRunner, drain_s: float) -> None:
+    """Take nobody in any more, tell everybody, and give what is under way until the end of ``drain_s``."""
+    clock = edge.hub.clock
+    until = clock.monotonic() + drain_s
+    await site.stop()  # who comes now is refused by the system, and may find another hub
+    await edge.stop(until)
+    with suppress(TimeoutError):  # requests that aren't through by then are cut when the loop ends
+        await asyncio.wait_for(runner.cleanup(), max(0.0, until - clock.monotonic()))
 
 
 def _url(host: str, port: int) -> str:

@@ -192,7 +192,10 @@ class ToyBroker:
         assert self._on_publication is not None
         while self._under_way and self._under_way[0][0] <= upto:
             sequence, notification, live = self._under_way.popleft()
-            live.set_result(self._on_publication(sequence, notification))
+            try:
+                live.set_result(self._on_publication(sequence, notification))
+            except Exception as error:  # it is that publisher's, who may not be the one that is served now
+                live.set_exception(error)
 
 
 def identity(

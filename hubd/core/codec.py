@@ -30,6 +30,23 @@ class Form:
         return self.wrap(encode(fields, self.encoding), "")
 
 
+class ControlFrame:
+    """A control frame for any number of connections: encoded once in each form that one of them has."""
+
+    __slots__ = ("_fields", "_frames")
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        self._fields = fields
+        self._frames: dict[Form, bytes] = {}
+
+    def of(self, form: Form) -> bytes:
+        """The frame in a form."""
+        frame = self._frames.get(form)
+        if frame is None:
+            frame = self._frames[form] = form.control(self._fields)
+        return frame
+
+
 def encode(value: Any, encoding: Encoding) -> bytes:
     """The value as bytes of that encoding."""
     return orjson.dumps(value) if encoding == "json" else _pack(value)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ACKS_KEPT = 100
 """How many of the ids that a connection acked last can be read back."""
-STRETCHES_KEPT = 16
+STRETCHES_KEPT = 64
 """How exactly it is remembered what of a channel was evicted before a connection could read it."""
 
 
@@ -58,6 +58,10 @@ class Outlet:
     def outbox(self, frames: list[bytes]) -> None:
         self.listed = frames
         self.lone = b""
+
+    def nothing_waits(self) -> None:
+        """The outbox is empty: the next frame may wait alone, if there is a ``send`` for it."""
+        self.lone = b"" if self.send is None else None
 
 
 class Connection(Outlet):
@@ -147,6 +151,16 @@ class Connection(Outlet):
         stretches.append((after, through))
         if len(stretches) > STRETCHES_KEPT:
             stretches[:2] = [(stretches[0][0], stretches[1][1])]
+
+    def found(self, name: str, sequence: int) -> None:
+        """What was evicted from this channel reached the connection all the same, out of another channel's ring."""
+        stretches = (self.missed or {}).get(name, [])
+        for place, (after, through) in enumerate(stretches):
+            if after < sequence <= through:
+                rest = [(after, sequence - 1), (sequence, through)]
+                if len(stretches) < STRETCHES_KEPT:
+                    stretches[place : place + 1] = [(a, b) for a, b in rest if a < b]
+                return
 
     def put_control(self, fields: dict[str, Any]) -> None:
         """Put a control frame or a reply into the outbox; the pump must hear of it (``Pump.schedule``)."""

@@ -2,6 +2,8 @@
 
 import json
 import math
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any, NoReturn
 
 import msgpack
@@ -10,42 +12,22 @@ from hubd.core.codec import Encoding
 from hubd.core.errors import FieldError, Problem, invalid
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
-_NESTING = 64  # what a decoder may nest before the caller's own, smaller limit is applied
-_JSON_INT_DIGITS = 20
+_NESTING = 128  # what a decoder may nest before the caller's own, smaller limit is applied
+_LARGE_INTEGER = "an integer has more than 64 bits"
+_CONTAINERS = frozenset((list, tuple))
+_KNOWN = frozenset((str, bool, type(None), int, float, *_CONTAINERS))
 
 
 def _wrong(message: str) -> NoReturn:
     raise invalid([FieldError("", message)])
 
 
-def _object(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        seen: set[Any] = set()
-        for key, _ in pairs:
-            if key in seen:
-                _wrong(f"the key {str(key)[:64]!r} stands twice in one object")
-            seen.add(key)
-    return found
-
-
-def _integer(digits: str) -> int:
-    if len(digits) <= _JSON_INT_DIGITS + 1 and _INT_MIN <= (value := int(digits)) <= _INT_MAX:
-        return value
-    _wrong("an integer has more than 64 bits")
-
-
-def _float(digits: str) -> float:
-    if math.isfinite(value := float(digits)):
-        return value
-    _wrong("a number is too large")
-
-
 def _constant(word: str) -> NoReturn:
     _wrong(f"{word} is no JSON number")
 
 
-_decoder = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)
+# With a type as the hook, nothing of ours is called while this parses, however many objects there are.
+_decoder = json.JSONDecoder(object_pairs_hook=tuple, parse_constant=_constant)
 
 
 def read_document(data: bytes, encoding: Encoding) -> Any:
@@ -64,11 +46,13 @@ def _read_json(data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Problem("invalid_body", f"the body is not UTF-8 (byte {error.start})") from None
     try:
-        value = _decoder.decode(text)
+        value = _finished(_decoder.decode(text))
     except json.JSONDecodeError as error:
         raise Problem("invalid_body", f"not JSON: {error.msg} (line {error.lineno}, column {error.colno})") from None
     except RecursionError:
         _wrong("nested too deep")
+    except ValueError:  # Python converts only so many digits
+        _wrong(_LARGE_INTEGER)
     if "\\u" in text and ("\\ud" in text or "\\uD" in text):
         _refuse_surrogates(value)
     return value
@@ -79,8 +63,6 @@ def _refuse_surrogates(value: Any) -> None:
         json.dumps(value, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         _wrong("a string has half a surrogate pair")
-    except RecursionError:
-        _wrong("nested too deep")
 
 
 def _extension(code: int, data: bytes) -> NoReturn:
@@ -89,44 +71,94 @@ def _extension(code: int, data: bytes) -> NoReturn:
 
 def _read_msgpack(data: bytes) -> Any:
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=False, object_pairs_hook=_object, ext_hook=_extension)
+        value = msgpack.unpackb(data, raw=False, strict_map_key=False, object_pairs_hook=tuple, ext_hook=_extension)
     except Problem:
         raise
-    except TypeError:
-        _wrong("a key is no string")
     except msgpack.exceptions.StackError:
         _wrong("nested too deep")
     except Exception:  # msgpack raises ValueError and several classes of its own for a body that doesn't parse
         raise Problem("invalid_body", "the body is not one msgpack value") from None
-    _check_msgpack(value, _NESTING)
-    return value
+    return _finished(value)
 
 
-def _check_msgpack(value: Any, depth: int) -> None:
-    """What msgpack can say and JSON can't."""
-    if isinstance(value, dict):
-        if depth == 0:
-            _wrong("nested too deep")
-        for key, inner in value.items():
-            if not isinstance(key, str):
-                _wrong(f"the key {str(key)[:64]!r} is no string")
-            _check_msgpack(inner, depth - 1)
-    elif isinstance(value, list):
-        if depth == 0:
-            _wrong("nested too deep")
-        for inner in value:
-            _check_msgpack(inner, depth - 1)
-    elif isinstance(value, (bytes, msgpack.Timestamp)):
+def _finished(parsed: Any) -> Any:
+    """The value of what a parser gave, in which objects are still tuples of pairs (and lists are lists).
+
+    What has no one meaning is refused. A body may have as many elements as bytes, and half as many containers: so this
+    goes level by level, with hardly any Python code for each of them.
+    """
+    outermost = [parsed]
+    lists: list[list[Any]] = [outermost]
+    dicts: list[dict[Any, Any]] = []
+    for _ in range(_NESTING + 1):
+        values = [*chain.from_iterable(lists), *chain.from_iterable([found.values() for found in dicts])]
+        kinds = set(map(type, values))
+        _check_scalars(values, kinds)
+        if kinds.isdisjoint(_CONTAINERS):
+            return outermost[0]
+        if tuple in kinds:
+            dicts = _make_dicts(lists, dicts)
+            _check_keys(dicts)
+        else:
+            dicts = []
+        lists = [value for value in filter(None, values) if value.__class__ is list] if list in kinds else []
+    _wrong("nested too deep")
+
+
+def _check_scalars(values: list[Any], kinds: set[type]) -> None:
+    if not kinds <= _KNOWN:
         _wrong("msgpack bin and timestamps have no JSON meaning; send a string")
-    elif isinstance(value, float) and not math.isfinite(value):
-        _wrong(f"{value} is no JSON number")
+    if int in kinds:
+        integers = [value for value in values if value.__class__ is int]
+        if min(integers) < _INT_MIN or max(integers) > _INT_MAX:
+            _wrong(_LARGE_INTEGER)
+    if float in kinds:
+        for value in [value for value in values if value.__class__ is float and not math.isfinite(value)]:
+            _wrong(f"{value} is no JSON number" if math.isnan(value) else f"a number is too large ({value})")
+
+
+def _make_dicts(lists: list[list[Any]], dicts: list[dict[Any, Any]]) -> list[dict[Any, Any]]:
+    """Put dicts where pairs stand in these lists and dicts; those that aren't empty."""
+    made = []
+    places: list[tuple[Any, Iterable[tuple[Any, Any]]]] = [(found, enumerate(found)) for found in lists]
+    places += [(found, found.items()) for found in dicts]
+    for container, items in places:
+        for place, pairs in items:
+            if pairs.__class__ is not tuple:
+                continue
+            container[place] = found = _dict(pairs) if pairs else {}
+            if found:
+                made.append(found)
+    return made
+
+
+def _dict(pairs: tuple[tuple[Any, Any], ...]) -> dict[Any, Any]:
+    try:
+        found = dict(pairs)
+    except TypeError:
+        _wrong("a key is no string")
+    if len(found) != len(pairs):
+        seen: set[Any] = set()
+        for key, _ in pairs:
+            if key in seen:
+                _wrong(f"the key {str(key)[:64]!r} stands twice in one object")
+            seen.add(key)
+    return found
+
+
+def _check_keys(dicts: list[dict[Any, Any]]) -> None:
+    if set(map(type, chain.from_iterable(dicts))) <= {str}:
+        return
+    for key in chain.from_iterable(dicts):
+        if key.__class__ is not str:
+            _wrong(f"the key {str(key)[:64]!r} is no string")
 
 
 def check_size(value: Any, depth: int, keys: int) -> str | None:
     """What is wrong with a document's size: over ``keys`` keys, or more than ``depth`` levels inside the outermost."""
     left = keys
     level: list[Any] = [value]
-    for _ in range(depth + 1):
+    for levels_left in range(depth, -1, -1):
         inner: list[Any] = []
         for item in level:
             if isinstance(item, dict):
@@ -136,7 +168,10 @@ def check_size(value: Any, depth: int, keys: int) -> str | None:
                 inner.extend(item)
         if left < 0:
             return f"more than {keys} keys"
-        level = [item for item in inner if isinstance(item, (dict, list))]
+        if not levels_left:
+            break
+        # An empty one has nothing in it to go down to; there may be as many of them as bytes.
+        level = [item for item in filter(None, inner) if item.__class__ in (dict, list)]
         if not level:
             return None
-    return f"nested deeper than {depth} levels"
+    return None if {dict, list}.isdisjoint(map(type, inner)) else f"nested deeper than {depth} levels"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from hubd.core.channel import BROADCAST, user_channel
-from hubd.core.users import UserSet
+from hubd.core.users import Snapshot, UserSet
 
 if TYPE_CHECKING:
     from hubd.core.codec import Form
@@ -71,6 +71,7 @@ class Notification:
         "id",
         "kept_at",
         "live_only",
+        "noted",
         "persistence",
         "priority",
         "references",
@@ -115,9 +116,10 @@ class Notification:
         self.cursor = ""
         self.kept_at = 0.0
         self.references = 0
-        self.audience: tuple[tuple[str, UserSet], ...] = ()  # topic by topic, who was subscribed when it came
+        self.audience: tuple[tuple[str, Snapshot], ...] = ()  # topic by topic, who was subscribed when it came
         self.replayed: dict[str, UserSet] | None = None  # topic by topic, who came later and got it by a replay
         self.acked: UserSet | None = None
+        self.noted = 0  # how many users stand in `replayed` and `acked` together
         self.frames: dict[Form, bytes] | None = None
 
     @property
@@ -133,11 +135,17 @@ class Notification:
             ways.update(topic for topic, users in (self.replayed or {}).items() if number in users)
         return min(ways, key=self.channels.__getitem__, default=None)
 
-    def record_replay(self, topic: str, number: int) -> None:
-        """A user (by number) who wasn't in the topic when it came got it by a replay: it was sent to him too."""
+    def record_replay(self, topic: str, number: int) -> bool:
+        """A user (by number) gets it by a replay of a topic: True when he wasn't in there when it came."""
+        if any(name == topic and number in users for name, users in self.audience):
+            return False
         if self.replayed is None:
             self.replayed = {}
-        self.replayed.setdefault(topic, UserSet()).add(number)
+        users = self.replayed.setdefault(topic, UserSet())
+        if number in users:
+            return False
+        users.add(number)
+        return True
 
     def record_ack(self, number: int) -> bool:
         """A user (by number) was shown it; True when that is news."""

@@ -44,11 +44,12 @@ class Replay:
     def find_gaps(self, connection: Connection, rings: Rings) -> list[str | None]:
         """The channels (None: any) from which something after the position was evicted, each told once."""
         found: list[str | None] = []
-        if rings.floor > max(self.position, self.told):
+        names = self._names(connection)  # none: its topics have been left meanwhile
+        if names and rings.floor > max(self.position, self.told):
             found.append(None)
             self.told = rings.floor
             self._told_of = {name: max(told, rings.floor) for name, told in self._told_of.items()}
-        for name in self._names(connection):
+        for name in names:
             evicted = rings.evicted(name)
             since = self.position
             if name in connection.topics and self.names is None:
@@ -80,14 +81,21 @@ class Replay:
                 continue
             frame = frame_of(entry.notification, channel, connection.form)
             connection.outbox.append(frame)
-            if channel in connection.topics and connection.user is not None:
-                entry.notification.record_replay(channel, connection.user.number)
+            self._record(connection, entry, rings, channel)
             self.count += 1
             budget -= len(frame)
             if budget <= 0:
                 return False
         self.position = end
         return True
+
+    def _record(self, connection: Connection, entry: Entry, rings: Rings, channel: str) -> None:
+        """Whoever comes late to a topic is one of those it was sent to, once he has it."""
+        assert connection.user is not None
+        notification = entry.notification
+        connection.found(channel, entry.sequence)
+        if channel in connection.topics and notification.record_replay(channel, connection.user.number):
+            rings.note_user(notification)
 
     def go_on_from(self, before: "Replay") -> None:
         """Topics that another replay has read through belong to this one now; of their gaps it has told its own."""

@@ -2,7 +2,7 @@
 
 import heapq
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from operator import attrgetter
@@ -10,7 +10,10 @@ from operator import attrgetter
 from hubd.core.notification import Notification
 
 REFERENCE_BYTES = 300  # one entry: the object, its places in the ring and in the order of age
-RING_BYTES = 500
+RING_BYTES = 1100
+USER_BYTES = 4  # one more user in a set of those who acked or had a replay
+EXPIRE = 2000
+"""How many entries are let go of for their age in one step; more of them wait for the next."""
 WATERMARKS = 100_000
 WATERMARK_S = 3600.0
 """For how long, and for how many channels, it is remembered one by one that something was evicted from them."""
@@ -36,7 +39,7 @@ class Ring:
 
     def __init__(self, name: str, evicted: int) -> None:
         self.name = name
-        self.entries: list[Entry] = []
+        self.entries: deque[Entry] = deque()
         self.evicted = evicted
 
 
@@ -62,7 +65,10 @@ class Rings:
             return
         notification.kept_at = now
         self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
-        self.bytes += notification.size
+        self.bytes += notification.size + notification.noted * USER_BYTES
+        for _, users in notification.audience:
+            self.bytes += users.size if users.references == 0 else 0
+            users.references += 1
         for name in notification.channels:
             ring = self._rings.get(name)
             if ring is None:
@@ -76,23 +82,27 @@ class Rings:
             self.bytes += REFERENCE_BYTES
             if len(ring.entries) > self._per_channel:
                 self._evict(ring.entries[0], now)
-        while self.bytes > self._max_bytes and self._by_age:
-            self._evict(next(iter(self._by_age)), now)
+        self._make_room(now)
 
     def expire(self, now: float) -> None:
         """Evict what is older than the rings keep, and forget watermarks that are too old or too many."""
         oldest_kept = now - self._ttl_s
-        while self._by_age:
-            entry = next(iter(self._by_age))
-            if entry.notification.kept_at > oldest_kept:
+        for _ in range(EXPIRE):
+            entry = next(iter(self._by_age), None)
+            if entry is None or entry.notification.kept_at > oldest_kept:
                 break
             self._evict(entry, now)
+        self._make_room(now)
         while self._watermarks:
             name, (sequence, since) = next(iter(self._watermarks.items()))
             if len(self._watermarks) <= WATERMARKS and since > now - WATERMARK_S - self._ttl_s:
                 break
             del self._watermarks[name]
             self.floor = max(self.floor, sequence)
+
+    def _make_room(self, now: float) -> None:
+        while self.bytes > self._max_bytes and self._by_age:
+            self._evict(next(iter(self._by_age)), now)
 
     def _evict(self, entry: Entry, now: float) -> None:
         """Push out a ring's oldest entry; a gap for whoever stands before it, unless its own ttl had run out."""
@@ -103,7 +113,10 @@ class Rings:
     def _drop(self, entry: Entry, now: float) -> None:
         ring, notification = entry.ring, entry.notification
         del self._by_age[entry]
-        ring.entries.remove(entry)  # nearly always the first one
+        if ring.entries[0] is entry:
+            ring.entries.popleft()
+        else:
+            ring.entries.remove(entry)
         self.bytes -= REFERENCE_BYTES
         if not ring.entries:
             del self._rings[ring.name]
@@ -112,13 +125,26 @@ class Rings:
                 self._remember(ring.name, ring.evicted, now)
         notification.references -= 1
         if notification.references == 0:
-            self.bytes -= notification.size
-            notification.frames = None
-            others = tuple(other for other in self._by_id[notification.id] if other is not notification)
-            if others:
-                self._by_id[notification.id] = others
-            else:
-                del self._by_id[notification.id]
+            self._let_go(notification)
+
+    def _let_go(self, notification: Notification) -> None:
+        """No ring has it any more."""
+        self.bytes -= notification.size + notification.noted * USER_BYTES
+        for _, users in notification.audience:
+            users.references -= 1
+            self.bytes -= users.size if users.references == 0 else 0
+        notification.frames = None
+        others = tuple(other for other in self._by_id[notification.id] if other is not notification)
+        if others:
+            self._by_id[notification.id] = others
+        else:
+            del self._by_id[notification.id]
+
+    def note_user(self, notification: Notification) -> None:
+        """One more user stands in one of the notification's own sets: that counts too."""
+        notification.noted += 1
+        if notification.references:
+            self.bytes += USER_BYTES
 
     def _remember(self, name: str, sequence: int, now: float) -> None:
         self._watermarks.pop(name, None)

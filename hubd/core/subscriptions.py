@@ -6,7 +6,7 @@ from typing import Protocol
 
 from hubd.core.channel import parse_channel
 from hubd.core.identity import Identity
-from hubd.core.users import Audience, UserNumbers, UserSet
+from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class DurableSubscriptions(Protocol):
         """A user connects: check his permissions again. Gives the topics that he is to be joined to."""
         ...
 
-    def subscribers(self, topic: str) -> UserSet:
+    def subscribers(self, topic: str) -> Snapshot:
         """The numbers of the users whose durable subscription to a topic counts; not to be changed."""
         ...
 
@@ -56,7 +56,7 @@ class DurableSubscriptions(Protocol):
         ...
 
 
-_NOBODY = UserSet()
+_NOBODY = Snapshot(UserSet())
 
 
 class MemorySubscriptions:
@@ -136,7 +136,7 @@ class MemorySubscriptions:
             self._count(user, topic, grant.allowed)
         return [topic for topic, grant in self.of(user).items() if grant.allowed]
 
-    def subscribers(self, topic: str) -> UserSet:
+    def subscribers(self, topic: str) -> Snapshot:
         """The numbers of the users whose durable subscription to a topic counts; not to be changed."""
         found = self._subscribers.get(topic)
         return found.snapshot() if found is not None else _NOBODY

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Iterator
 
 from pyroaring import BitMap
 
+_SET_BYTES = 200  # the objects around the bits
+
 
 class UserSet:
     """A set of user numbers with the algebra that gates and audiences need; iterates in ascending order."""
@@ -62,6 +64,17 @@ class UserSet:
         return f"UserSet({list(self._bits)})"
 
 
+class Snapshot(UserSet):
+    """A set that won't change. ``size``: its bytes of memory; ``references``: how many kept notifications share it."""
+
+    __slots__ = ("references", "size")
+
+    def __init__(self, users: UserSet) -> None:
+        self._bits = users._bits.copy()
+        self.references = 0
+        self.size = _SET_BYTES + len(self._bits.serialize())
+
+
 class Audience:
     """Users who come and go, and what they were at some moment: a set that is shared until the next change."""
 
@@ -69,7 +82,7 @@ class Audience:
 
     def __init__(self) -> None:
         self.users = UserSet()
-        self._snapshot: UserSet | None = None
+        self._snapshot: Snapshot | None = None
 
     def add(self, number: int) -> None:
         """Somebody comes."""
@@ -81,10 +94,10 @@ class Audience:
         self.users.discard(number)
         self._snapshot = None
 
-    def snapshot(self) -> UserSet:
+    def snapshot(self) -> Snapshot:
         """Who is there now, in a set that won't change and must not be changed."""
         if self._snapshot is None:
-            self._snapshot = self.users.copy()
+            self._snapshot = Snapshot(self.users)
         return self._snapshot
 
 

@@ -1,5 +1,9 @@
 """Watching a topic's presence: who joined and who left, told at most once a second and never about oneself."""
 
+from collections.abc import Iterable
+from itertools import islice
+
+from hubd.core.codec import ControlFrame, Form
 from hubd.core.connection import Connection
 
 LISTED = 100
@@ -76,19 +80,48 @@ class Watches:
         told: dict[Connection, None] = {}
         for topic in self._changed:
             watched = self._topics[topic]
+            frames = _Frames(topic, watched.joined, watched.left)
             for connection in watched.watchers:
                 assert connection.user is not None
-                me = connection.user.id
-                joined = [user for user in watched.joined if user != me]
-                left = [user for user in watched.left if user != me]
-                if joined or left:
-                    connection.put_control(_fields(topic, joined, left))
+                frame = frames.of(connection.user.id, connection.form)
+                if frame is not None:
+                    connection.outbox.append(frame)
                     told[connection] = None
             watched.joined.clear()
             watched.left.clear()
             watched.fresh = False
         self._changed.clear()
         return list(told)
+
+
+class _Frames:
+    """What the watchers of one topic are told: all the same frame, but for those who are in it themselves.
+
+    So however many changes and watchers there are, the work is bounded: for each watcher next to nothing, and an own
+    frame for no more users than a frame names.
+    """
+
+    def __init__(self, topic: str, joined: Iterable[str], left: Iterable[str]) -> None:
+        self._topic = topic
+        # Two more than a frame names: without oneself, there is still one that says that there are more.
+        self._joined = list(islice(joined, CHANGES + 2))
+        self._left = list(islice(left, CHANGES + 2))
+        self._named = dict.fromkeys([*self._joined, *self._left])
+        self._shared = ControlFrame(_fields(topic, self._joined, self._left))
+        self._own: dict[tuple[str, Form], bytes | None] = {}
+
+    def of(self, me: str, form: Form) -> bytes | None:
+        """The frame for a user's connections of that form; None when nobody but he came or went."""
+        if me not in self._named:
+            return self._shared.of(form) if self._named else None
+        if (me, form) not in self._own:
+            self._own[me, form] = self._without(me, form)
+        return self._own[me, form]
+
+    def _without(self, me: str, form: Form) -> bytes | None:
+        joined = [user for user in self._joined if user != me]
+        left = [user for user in self._left if user != me]
+        return form.control(_fields(self._topic, joined, left)) if joined or left else None
 
 
 def _fields(topic: str, joined: list[str], left: list[str]) -> dict[str, object]:

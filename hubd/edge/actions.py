@@ -151,11 +151,13 @@ class Actions:
     ) -> None:
         topics = [channel.name for channel in channels if channel.kind is Kind.TOPIC]
         user = connection.identity.user
-        await self._hub.make_durable(user, topics, connection.identity)
-        if connection in self._hub.registry.connections:
-            self._hub.attendance.subscribe(connection, channels, cursor, done)
-            self._hub.pump.schedule(connection)
-        self._hub.attendance.join_durables(user, topics)
+
+        def join_first() -> None:
+            if connection in self._hub.registry.connections:
+                self._hub.attendance.subscribe(connection, channels, cursor, done)
+                self._hub.pump.schedule(connection)
+
+        await self._hub.make_durable(user, topics, connection.identity, join_first)
 
     def _unsubscribe(self, connection: Connection, action: protocol.Unsubscribe, ref: Ref, done: Answer) -> None:
         channels = self._hub.attendance.channels(connection, action.named(), leaving=True)

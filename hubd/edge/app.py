@@ -1,11 +1,15 @@
 """The aiohttp application: everything that the hub answers, put together."""
 
+import asyncio
+import logging
+from collections.abc import Iterable
 from pathlib import Path
 from random import Random
 
 from aiohttp import web
 
-from hubd.core.errors import Problem
+from hubd.core.connection import Connection
+from hubd.core.errors import SHUTDOWN, Problem
 from hubd.edge.actions import Actions
 from hubd.edge.api.channels import Channels
 from hubd.edge.api.notifications import Notifications
@@ -18,9 +22,16 @@ from hubd.edge.limits import Pace
 from hubd.edge.origin import Origins
 from hubd.edge.sweep import Sweep
 from hubd.edge.tokens import Tokens
+from hubd.edge.websocket import Unauthenticated
 from hubd.hub import Hub
 from hubd.tasks import Tasks
 
+log = logging.getLogger("hubd")
+
+SPREAD_S = 10.0
+"""Over how long the clients of a hub that stops are spread when they come back."""
+SLICE = 500
+"""How many of them are told before the loop gets its turn."""
 WEB = Path(__file__).parent.parent / "web"
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
@@ -38,6 +49,7 @@ class Edge:
         config = hub.config
         self.hub = hub
         self.tasks = tasks
+        self._random = random
         self.origins = Origins(config.server.public_url, config.auth.origins, dev)
         self.tokens = Tokens(config.auth, hub.clock, tasks, dev)
         authenticator = Authenticator(self.tokens, keys, self.origins, config, dev)
@@ -64,6 +76,36 @@ class Edge:
     def start(self) -> None:
         """Begin what runs beside the requests."""
         self.tasks.start(self.sweep.run(), "sweep")
+
+    async def stop(self, until: float) -> None:
+        """Tell everybody and give what is being sent a moment to arrive; by ``until`` all connections are gone.
+
+        ``until`` is a time of the hub's clock (``monotonic``).
+        """
+        self.hub.stopping = True
+        # Strangers are told in this very step: in the next one, somebody could have become a connection unseen.
+        connections: list[Connection | Unauthenticated] = [*self.hub.registry.connections]
+        strangers = list(self.endpoint.unauthenticated)
+        log.info("stopping: telling %d connections", len(strangers) + len(connections))
+        self._refuse(strangers)
+        for start in range(0, len(connections), SLICE):
+            self._refuse(connections[start : start + SLICE])
+            await asyncio.sleep(0)
+        await self.endpoint.all_gone(max(0.0, until - self.hub.clock.monotonic()))
+        for leaving in list(self.endpoint.leaving):
+            leaving.transport.abort()
+        await self.tokens.close()
+
+    def _refuse(self, going: Iterable[Connection | Unauthenticated]) -> None:
+        for one in going:
+            retry_after = round(SPREAD_S * self._random.random(), 1)
+            try:
+                if isinstance(one, Connection):
+                    self.hub.end(one, SHUTDOWN, retry_after)
+                else:
+                    one.refuse(SHUTDOWN, retry_after)
+            except Exception:
+                log.exception("a connection couldn't be told that the hub stops")
 
     async def notifications(self, request: web.Request) -> web.StreamResponse:
         """The one resource that connections open; its transport follows from the request."""

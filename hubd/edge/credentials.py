@@ -77,18 +77,18 @@ class Authenticator:
         if bearer is not None and bearer.startswith(PREFIX):
             raise TokenRefused(BAD_TOKEN, "an API key opens no connection: a user's token does")
         try:
-            return await self._identity(request, bearer)
+            return await self._identity(request, bearer, websocket=True)
         except TokenRefused as refused:
             if refused.temporary:
                 raise _problem(refused) from None
             raise
 
-    async def _identity(self, request: web.Request, bearer: str | None) -> Identity | None:
+    async def _identity(self, request: web.Request, bearer: str | None, *, websocket: bool = False) -> Identity | None:
         """By the first proof of a user that there is; None without any."""
         if bearer is not None:
             return await self._tokens.verify(bearer)
         if cookie := request.cookies.get(COOKIE):
-            if not self._origins.cookie_allowed(request.method, request.headers):
+            if not self._origins.cookie_allowed(request.method, request.headers, websocket=websocket):
                 raise Problem(
                     "forbidden",
                     f"the cookie '{COOKIE}' alone does only for the hub's own pages and those in [auth] origins;"

@@ -1,12 +1,14 @@
 """`/notifications`: takes connections in, refuses those that can't be, and keeps count of them."""
 
 import asyncio
+import math
+from collections import Counter
 from contextlib import suppress
 from random import Random
 
 from aiohttp import web
 
-from hubd.core.errors import Disconnect, Problem
+from hubd.core.errors import TOO_MANY, Disconnect, Problem
 from hubd.core.identity import Identity, warn_at
 from hubd.edge import frames
 from hubd.edge.actions import Actions
@@ -22,6 +24,10 @@ from hubd.tasks import Tasks
 
 CLOSE_S = 5.0
 """How long the other side has to answer a close frame."""
+FRAME_UNIT = 4096
+"""How many bytes of a frame count as one of `frames_per_s`."""
+LARGEST_A_SECOND = 4
+"""But so many frames of the maximal size are always within it."""
 
 
 class Endpoint:
@@ -44,7 +50,8 @@ class Endpoint:
         self.tokens = tokens
         self.actions = actions
         self.tasks = tasks
-        self.frames_per_s = limits.frames_per_s or float("inf")
+        self.frames_per_s = limits.frames_per_s or math.inf
+        self._frame_unit = max(FRAME_UNIT, math.ceil(LARGEST_A_SECOND * limits.frame_bytes / self.frames_per_s))
         self.json_depth = limits.json_depth
         self.json_keys = limits.json_keys
         self.queue_bytes = limits.queue_bytes
@@ -59,7 +66,7 @@ class Endpoint:
 
     def new_reader(self) -> frames.FrameReader:
         """A reader of inbound frames, with the limits of this hub."""
-        return frames.FrameReader(self.hub.config.limits.frame_bytes)
+        return frames.FrameReader(self.hub.config.limits.frame_bytes, self._frame_unit)
 
     def retry_after(self) -> float:
         """When a connection that is too many should try again (seconds): not all at once."""
@@ -88,8 +95,7 @@ class Endpoint:
         key = _handshake_key(request)
         address = request.remote or ""
         self._check_room(request, address)
-        offered = [word.strip() for word in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
-        subprotocol = next((word for word in offered if word in (JSON, MSGPACK)), None)
+        subprotocol = _subprotocol(request)
         protocol: Framing
         try:
             identity = await self._authenticator.connecting(request)
@@ -141,7 +147,7 @@ class Endpoint:
 
     def _unauthenticated(self, request: web.Request, address: str, subprotocol: str | None) -> Unauthenticated:
         limit = self.hub.config.limits.unauthenticated
-        if limit and len(self.unauthenticated) >= limit:
+        if limit and len(self.unauthenticated) >= limit and not self._make_room(address):
             message = "too many connections that haven't said who they are"
             raise Problem("unavailable", message, retry_after=self.retry_after())
         made = Unauthenticated(
@@ -153,6 +159,19 @@ class Endpoint:
         )
         self.unauthenticated[made] = None
         return made
+
+    def _make_room(self, address: str) -> bool:
+        """End the oldest stranger of the address that has most of them; not for one that would then have as many.
+
+        Else one address could keep everybody else out. A limit for each would do so where all come by one proxy.
+        """
+        strangers = Counter(stranger.address for stranger in self.unauthenticated)
+        crowded, count = strangers.most_common(1)[0]
+        if count < strangers[address] + 2:
+            return False
+        oldest = next(stranger for stranger in self.unauthenticated if stranger.address == crowded)
+        oldest.refuse(TOO_MANY, self.retry_after())
+        return True
 
     def _refused(self, address: str, subprotocol: str | None, why: Disconnect, retry_after: float = 0.0) -> Refused:
         return Refused(self, address, form_of(subprotocol), subprotocol is not None, why, retry_after)
@@ -168,6 +187,12 @@ def _handshake_key(request: web.Request) -> str:
     if not frames.is_handshake_key(key):
         raise Problem("invalid_body", "Sec-WebSocket-Key is missing or no base64 of 16 bytes")
     return key
+
+
+def _subprotocol(request: web.Request) -> str | None:
+    """The first that the client offers, on one line or several (RFC 6455 section 11.3.4), and that is spoken here."""
+    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
+    return next((word for word in map(str.strip, offered) if word in (JSON, MSGPACK)), None)
 
 
 def _handshake(key: str, subprotocol: str | None) -> bytes:

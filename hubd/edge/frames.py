@@ -10,6 +10,7 @@ import base64
 import binascii
 import codecs
 import hashlib
+import math
 import struct
 from dataclasses import dataclass
 
@@ -156,6 +157,7 @@ class FrameReader:
     """Turns the bytes of one client into events. Holds at most one message and one control frame.
 
     `max_bytes` limits a message, all its fragments together; more is refused as soon as a header announces it.
+    `frame_unit` is how many bytes of payload count as one frame: a large frame is more work than a small one.
     A length in more bytes than it needs is accepted: it is the sender's duty to be brief (RFC 6455, 5.2), what is meant
     is clear, and small devices with a fixed header do exist.
     """
@@ -163,11 +165,13 @@ class FrameReader:
     __slots__ = (
         "_arrived",
         "_final",
+        "_frame_unit",
         "_head",
         "_key",
         "_max_bytes",
         "_message",
         "_missing",
+        "_most",
         "_opcode",
         "_split_character",
         "_stopped",
@@ -176,10 +180,15 @@ class FrameReader:
     )
 
     frames: int
-    """How many frames the last `feed` completed. Fragments are no events, so a rate limit had better count these."""
+    """How many frames began in the last `feed`, large ones counted as several.
 
-    def __init__(self, max_bytes: int) -> None:
+    Fragments are no events, so a rate limit had better count these.
+    """
+
+    def __init__(self, max_bytes: int, frame_unit: int = 4096) -> None:
         self._max_bytes = max_bytes
+        self._frame_unit = frame_unit
+        self._most = math.inf
         self._stopped = False
         self.frames = 0
         self._head = b""  # the beginning of a header, when it isn't all there
@@ -202,10 +211,15 @@ class FrameReader:
         """
         return not (self._stopped or self._missing or self._head or self._message is not None)
 
-    def feed(self, data: bytes) -> list[Event]:
-        """The events that these bytes complete, in order. After a `Close` or a `Violation` everything is ignored."""
+    def feed(self, data: bytes, most: float = math.inf) -> list[Event]:
+        """The events that these bytes complete, in order. After a `Close` or a `Violation` everything is ignored.
+
+        So it is after the frame whose header brings `frames` over `most`, that frame included: what is too much must
+        not be worked through first.
+        """
         events: list[Event] = []
         self.frames = 0
+        self._most = most
         try:
             self._read(data, events)
         except _FrameError as error:
@@ -231,6 +245,9 @@ class FrameReader:
             payload_start = self._read_header(data, position)
             if not payload_start:
                 self._head = data[position:]
+                return
+            if self.frames > self._most:
+                self._stop()
                 return
             position = self._read_payload(data, payload_start, events)
 
@@ -266,6 +283,7 @@ class FrameReader:
         self._final = first >= _FINAL
         self._key = data[key_start:payload_start]
         self._missing = length
+        self.frames += 1 if length <= self._frame_unit else -(-length // self._frame_unit)
         return payload_start
 
     def _check_start(self, first: int, second: int, opcode: int, length: int) -> None:
@@ -293,9 +311,7 @@ class FrameReader:
         chunk = _unmasked(data[start:stop], self._key)
         self._missing -= stop - start
         complete = not self._missing
-        if complete:
-            self.frames += 1
-        else:
+        if not complete:
             turn = len(chunk) % _KEY_BYTES
             self._key = self._key[turn:] + self._key[:turn]
         if self._opcode < _FIRST_CONTROL_OPCODE:

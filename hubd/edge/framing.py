@@ -78,21 +78,34 @@ class Framing(asyncio.Protocol):
         """Bytes came in."""
         endpoint = self.endpoint
         reader = self.reader or endpoint.spare_reader
-        events = reader.feed(data)
-        count = reader.frames
+        self.heard_at = now = endpoint.clock.monotonic()
+        if now - self.second >= 1.0:
+            self.second, self.frames_in_second = now, 0
+        left = max(0, endpoint.frames_per_s - self.frames_in_second)
+        events = reader.feed(data, left)
+        self.frames_in_second += reader.frames
         if reader.idle:
             self.reader = None
         elif self.reader is None:
             self.reader = reader
             endpoint.spare_reader = endpoint.new_reader()
-        self.heard_at = now = endpoint.clock.monotonic()
-        if now - self.second >= 1.0:
-            self.second, self.frames_in_second = now, 0
-        self.frames_in_second += count
-        if self.frames_in_second > endpoint.frames_per_s and not self.closing:
-            self.refuse(TOO_MANY, endpoint.retry_after())
+        if reader.frames > left:
+            self._flooded()
         for event in events:
             self.handle(event)
+
+    def _flooded(self) -> None:
+        """There were too many frames, or too large ones; the reader ignores all the rest."""
+        if not self.closing:
+            self.refuse(TOO_MANY, self.endpoint.retry_after())
+        self._end_of_words()
+
+    def _end_of_words(self) -> None:
+        """Nothing more is said nor understood behind our close frame, but what still comes in is read for a while.
+
+        Closing a socket with unread bytes is a reset, and that could reach the other side before our close frame.
+        """
+        self.transport.write_eof()
 
     def handle(self, event: frames.Event) -> None:
         """Act on one event."""
@@ -101,9 +114,7 @@ class Framing(asyncio.Protocol):
             self.transport.close()  # the other side has said its last word: nothing more to wait for
         elif isinstance(event, frames.Violation):
             self.close(event.code, event.reason)
-            # Nothing more is said, but what still comes in is read for a while: closing a socket with unread bytes is
-            # a reset, and that could reach the other side before our close frame.
-            self.transport.write_eof()
+            self._end_of_words()
         elif self.closing:
             return
         elif isinstance(event, frames.Message):

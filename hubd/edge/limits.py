@@ -7,6 +7,7 @@ from hubd.clock import Clock
 from hubd.core.errors import Problem
 
 _PUBLISHERS = 100_000
+_ROUNDING = 1e-6  # of seconds times a rate: whoever waited as long as he was told isn't refused for it
 
 
 class Pace:
@@ -24,7 +25,7 @@ class Pace:
         now = self._clock.monotonic()
         owed, since = self._spent.pop(publisher, (0.0, now))
         owed = max(0.0, owed - (now - since) * self._per_s)
-        too_much = owed > 0 and owed + count > self._per_s
+        too_much = owed > _ROUNDING and owed + count > self._per_s + _ROUNDING
         self._spent[publisher] = (owed if too_much else owed + count, now)
         if len(self._spent) > _PUBLISHERS:
             self._spent.popitem(last=False)

@@ -57,15 +57,17 @@ class Origins:
         origins = headers.getall("Origin", [])
         return not origins or (len(origins) == 1 and self.own_or_listed(origins[0]))
 
-    def cookie_allowed(self, method: str, headers: Headers) -> bool:
+    def cookie_allowed(self, method: str, headers: Headers, *, websocket: bool = False) -> bool:
         """Whether a cookie may be all the proof that there is.
 
         Browsers add it to requests of any page, so it must be sure that the page is a good one: by its Origin or,
-        for a GET that carries none, by ``Sec-Fetch-Site: same-origin``.
+        for a GET that carries none, by ``Sec-Fetch-Site: same-origin``. With a WebSocket's handshake every browser
+        sends Origin: one that has nothing of a page is from none.
         """
         if headers.getall("Origin", []):
             return self.allowed(headers)
-        return method in _SAFE_METHODS and headers.getall("Sec-Fetch-Site", []) == ["same-origin"]
+        sites = headers.getall("Sec-Fetch-Site", [])
+        return method in _SAFE_METHODS and (sites == ["same-origin"] or (websocket and not sites))
 
     def host_allowed(self, host: str | None) -> bool:
         """Whether the Host header may be answered; in dev mode only this machine's names are.

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import takewhile
+from typing import TypeVar
 
 from hubd.clock import Clock
 from hubd.core.connection import Connection, Visibility
@@ -16,6 +18,8 @@ log = logging.getLogger("hubd.sweep")
 ROUND_S = 1.0
 SLICE = 500
 """How many connections are looked at before the loop gets its turn."""
+
+Item = TypeVar("Item")
 
 
 class Sweep:
@@ -36,35 +40,40 @@ class Sweep:
         while True:
             await asyncio.sleep(ROUND_S)
             try:
-                await self._round()
+                await self._look_at_all()
             except Exception:
                 log.exception("a sweep failed; the next one comes in %s s", ROUND_S)
+            try:
+                self._hub.maintain()
+            except Exception:
+                log.exception("what the hub does once a second failed; it comes again in %s s", ROUND_S)
 
-    async def _round(self) -> None:
+    async def _look_at_all(self) -> None:
         connections = list(self._hub.registry.connections)
         for start in range(0, len(connections), SLICE):
             self.look(connections[start : start + SLICE])
             await asyncio.sleep(0)
         self.look_at_strangers()
-        self._hub.maintain()
 
     def look(self, connections: Sequence[Connection]) -> None:
         """Do what is due for these connections."""
         now, wall = self._clock.monotonic(), self._clock.now()
-        for connection in connections:
-            if not isinstance(connection, WebSocketConnection) or connection.closing:
-                continue
-            unanswered = connection.heard_at < connection.pinged_at
-            if unanswered and now - connection.pinged_at > self._pong_s:
-                self._hub.end(connection, NO_PONG)
-                continue
-            if not unanswered and now - connection.pinged_at >= self._ping_s:
-                connection.pinged_at = now
-                connection.ping(self._hub.attendance.cursor_of(connection))
-            if connection.visibility is Visibility.VISIBLE and now - connection.input_at >= self._attention_s:
-                self._hub.attendance.attention_ended(connection)
-            if wall >= connection.warn_at:
-                self._expires(connection, wall)
+        _each(connections, lambda connection: self._look_at(connection, now, wall))
+
+    def _look_at(self, connection: Connection, now: float, wall: float) -> None:
+        if not isinstance(connection, WebSocketConnection) or connection.closing:
+            return
+        unanswered = connection.heard_at < connection.pinged_at
+        if unanswered and now - connection.pinged_at > self._pong_s:
+            self._hub.end(connection, NO_PONG)
+            return
+        if not unanswered and now - connection.pinged_at >= self._ping_s:
+            connection.pinged_at = now
+            connection.ping(self._hub.attendance.cursor_of(connection))
+        if connection.visibility is Visibility.VISIBLE and now - connection.input_at >= self._attention_s:
+            self._hub.attendance.attention_ended(connection)
+        if wall >= connection.warn_at:
+            self._expires(connection, wall)
 
     def _expires(self, connection: WebSocketConnection, wall: float) -> None:
         expires_at = connection.identity.expires_at
@@ -81,11 +90,23 @@ class Sweep:
     def look_at_strangers(self) -> None:
         """End those who said nothing of themselves in time, and cut those who don't answer a close frame."""
         now = self._clock.monotonic()
-        for stranger in list(self._endpoint.unauthenticated):
-            if now - stranger.opened_at < self._auth_s:
-                break
-            stranger.refuse(AUTH_TIMEOUT)
-        for connection, until in list(self._endpoint.leaving.items()):
-            if now < until:
-                break
-            connection.transport.abort()
+        endpoint = self._endpoint
+        # Both are in the order of their times: behind the first whose time hasn't come, nobody's has.
+        late = takewhile(lambda stranger: now - stranger.opened_at >= self._auth_s, endpoint.unauthenticated)
+        _each(list(late), lambda stranger: stranger.refuse(AUTH_TIMEOUT))
+        silent = takewhile(lambda entry: now >= entry[1], endpoint.leaving.items())
+        _each(list(silent), lambda entry: entry[0].transport.abort())
+
+
+def _each(items: Iterable[Item], do: Callable[[Item], None]) -> None:
+    """Do something to each; a fault is one's alone, and the log has the first of them."""
+    failed = 0
+    first: Exception | None = None
+    for item in items:
+        try:
+            do(item)
+        except Exception as error:
+            failed += 1
+            first = first or error
+    if first is not None:
+        log.error("the sweep failed at %d connections, and goes on; the first:", failed, exc_info=first)

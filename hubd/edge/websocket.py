@@ -132,6 +132,10 @@ def _direct_send(transport: asyncio.Transport) -> Callable[[bytes], int]:
     return through_transport
 
 
+STRANGER_BYTES = 10_240
+"""The size of a message from somebody unknown: room for the longest token and what is around it, no more work."""
+
+
 class Unauthenticated(Framing):
     """A WebSocket of whom nobody knows yet; it has no way to be delivered anything to.
 
@@ -190,6 +194,9 @@ class Unauthenticated(Framing):
 
     def on_message(self, payload: bytes) -> None:
         """It should say who it is."""
+        if len(payload) > STRANGER_BYTES:
+            self.close(frames.TOO_BIG, f"first message over {STRANGER_BYTES} bytes")
+            return
         ref: Ref = None
         try:
             message = read_document(payload, self.form.encoding)
@@ -232,6 +239,8 @@ class Unauthenticated(Framing):
         if self.transport.is_closing():
             return
         self.transport.resume_reading()
+        if self.closing:
+            return  # it took too long: nothing may come behind our close frame
         if refused.temporary:
             self._answer(ref, refusal(ref, Problem("unavailable", refused.reason, retry_after=5.0)))
             return

@@ -18,6 +18,8 @@ from hubd.hub import Hub
 BATCH = 1000
 BATCH_SLICE = 20
 """How many notifications of a batch are published before the loop gets its turn: sockets drain, others are served."""
+BATCH_SLICE_CHANNELS = 1000
+"""How many channels they name together, for it is these that cost."""
 
 
 class Notifications:
@@ -50,9 +52,13 @@ class Notifications:
         if not isinstance(bodies, list) or len(bodies) > BATCH:
             raise invalid([FieldError("", f"a batch is an array of up to {BATCH} publish bodies")])
         answers: list[dict[str, Any]] = []
-        for place, body in enumerate(bodies):
-            if place and place % BATCH_SLICE == 0:
+        items = channels = 0
+        for body in bodies:
+            if items == BATCH_SLICE or channels >= BATCH_SLICE_CHANNELS:
                 await asyncio.sleep(0)
+                items = channels = 0
+            items += 1
+            channels += _channels_named(body)
             try:
                 answers.append(await self._publish(body, key))
             except Problem as problem:
@@ -96,6 +102,12 @@ class Notifications:
             if any(key.channels.match(name) for name in notification.channels):
                 return notification
         raise Problem("not_found", "no such notification, or it isn't kept any more")
+
+
+def _channels_named(body: Any) -> int:
+    """How many channels a publish body names, whether it is a good one or not."""
+    to = body.get("to") if isinstance(body, dict) else None
+    return len(to) if isinstance(to, list) else 1
 
 
 def _check_channels(draft: Draft, key: ApiKey) -> None:

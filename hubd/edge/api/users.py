@@ -112,9 +112,7 @@ class Users:
         return caller
 
     async def _put(self, user: str, topic: str, identity: Identity | None) -> web.Response:
-        new = topic not in self._hub.durables.of(user)
-        await self._hub.make_durable(user, [topic], identity)
-        self._hub.attendance.join_durables(user, [topic])
+        new = await self._hub.make_durable(user, [topic], identity)
         return answer({"topic": topic}, 201 if new else 200)
 
     async def _end(self, user: str, topic: str) -> web.Response:
