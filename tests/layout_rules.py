@@ -275,6 +275,7 @@ def used_name(node: ast.AST) -> str:
 
 
 SET_METHODS = {"union", "intersection", "difference", "symmetric_difference"}
+ORDERLESS = {"set", "frozenset", "sorted", "min", "max", "len", "sum", "any", "all"}
 IN_ORDER = {"list", "tuple", "enumerate", "iter", "next", "map", "zip", "filter", "reversed", "dict", "deque", "join"}
 
 
@@ -288,7 +289,10 @@ def unordered(modules: list[Module]) -> list[str]:
         if found.floor not in (CORE, HUB):
             continue
         named = {name for node in ast.walk(found.tree) for name in names_of_sets(node)}
+        harmless = {id(node) for call in ast.walk(found.tree) for node in taken_without_order(call)}
         for node in ast.walk(found.tree):
+            if id(node) in harmless:
+                continue
             for iterated in iterated_by(node):
                 if looks_like_set(iterated, named):
                     broken.append(f"{found.name}:{iterated.lineno} goes through a set")
@@ -319,6 +323,14 @@ def names_of_sets(node: ast.AST) -> Iterator[str]:
         base = annotation.value if isinstance(annotation, ast.Subscript) else annotation
         if base is not None and used_name(base) in {"set", "frozenset", "AbstractSet"}:
             yield node.arg if isinstance(node, ast.arg) else used_name(node.target)
+
+
+def taken_without_order(node: ast.AST) -> Iterator[ast.AST]:
+    """What stands directly in a call for which order is all the same."""
+    if isinstance(node, ast.Call) and used_name(node.func) in ORDERLESS:
+        for argument in node.args:
+            yield argument
+            yield from getattr(argument, "generators", ())
 
 
 def iterated_by(node: ast.AST) -> Iterator[ast.expr]:

@@ -1,7 +1,10 @@
 """Attendance: who is here, and what each connection may have."""
 
+from typing import Any
+
 import pytest
 
+from hubd.core.channel import parse_channel
 from hubd.core.connection import Visibility
 from hubd.core.errors import Problem
 from hubd.core.presence import State
@@ -51,7 +54,7 @@ async def test_who_is_attached_misses_nothing_after() -> None:
 def test_of_the_topics_in_the_address_those_are_left_out_that_one_may_not_have() -> None:
     world = World()
     who = identity("ada", topics=("team:*", "news"))
-    asked = ("news", "team:a", "secret", "user:bob", "user:ada", "notifications", "hub:x", "no name", "", "news")
+    asked = ("no name", "news", "", "team:a", "secret", "user:bob", "user:ada", "notifications", "hub:x", "news")
     assert list(connect(world.hub, who, asked).topics) == ["news", "team:a"]
 
 
@@ -62,11 +65,12 @@ def test_more_topics_than_the_limit_are_left_out() -> None:
     assert len(connect(unlimited.hub, "ada", tuple(f"t{place}" for place in range(500))).topics) == 500
 
 
-async def test_durable_topics_are_joined_first_and_count() -> None:
+async def test_what_the_user_made_durable_counts_and_what_the_server_gave_him_does_not() -> None:
     world = World(subscriptions=2)
-    await world.hub.make_durable("ada", ["d"], None)
-    connection = connect(world.hub, "ada", ("a", "b", "c"))
-    assert list(connection.topics) == ["d", "a"]
+    await world.hub.make_durable("ada", ["d"], identity("ada"))
+    await world.hub.make_durable("ada", ["x", "y", "z"], None)
+    connection = connect(world.hub, "ada", ("a", "d", "b", "c"))
+    assert list(connection.topics) == ["d", "x", "y", "z", "a"]
 
 
 async def test_a_durable_topic_is_joined_only_while_it_is_allowed() -> None:
@@ -115,15 +119,23 @@ def test_coming_and_going_is_told_to_those_who_watch() -> None:
     world = World()
     watcher = connect(world.hub, "watcher")
     world.hub.watch(watcher, "t")
-    first, second = connect(world.hub, "ada", ("t",)), connect(world.hub, "ada", ("t",))
-    world.hub.maintain()
+
+    def told() -> list[tuple[list[str], list[str]]]:
+        world.hub.maintain()
+        world.settle()
+        return [(frame["joined"], frame["left"]) for frame in watcher.frames if frame["hub"] == "presence"]
+
+    first = connect(world.hub, "ada", ("t",))
+    assert told() == [(["ada"], [])], "with the first of his connections"
+    second = connect(world.hub, "ada", ("t",))
     world.attendance.detach(first)
-    world.hub.maintain()
+    assert len(told()) == 1
     world.attendance.leave(second, "t")
-    world.hub.maintain()
-    world.settle()
-    told = [(frame["joined"], frame["left"]) for frame in watcher.frames if frame["hub"] == "presence"]
-    assert told == [(["ada"], []), ([], ["ada"])], "with the first of his connections, and with the last"
+    assert told()[1:] == [([], ["ada"])], "and with the last"
+    world.subscribe(second, "t")
+    assert told()[2:] == [(["ada"], [])]
+    world.attendance.detach(second)
+    assert told()[3:] == [([], ["ada"])]
 
 
 def test_who_watched_and_is_gone_is_told_nothing() -> None:
@@ -234,12 +246,27 @@ async def test_only_what_was_made_just_now_is_joined() -> None:
     assert list(connection.topics) == ["new"]
 
 
-async def test_joining_stops_at_the_limit() -> None:
+async def test_what_the_server_gives_is_joined_beyond_the_limit() -> None:
     world = World(subscriptions=2)
     connection = connect(world.hub, "ada", ("a", "b"))
     await world.hub.make_durable("ada", ["c"], None)
     world.attendance.join_durables("ada", ["c"])
-    assert list(connection.topics) == ["a", "b"]
+    assert list(connection.topics) == ["a", "b", "c"]
+    with pytest.raises(Problem, match="2 subscriptions"):
+        world.attendance.check_room(connection, [parse_channel("d")])
+
+
+async def test_leaving_a_topic_takes_its_pending_replay_along() -> None:
+    world = World()
+    await world.publish("t", count=50)
+    connection = connect(world.hub, "ada", cursor=world.cursor(0), room=0)
+    replies: list[dict[str, Any]] = []
+    for _ in range(20):
+        channels = [parse_channel("t")]
+        world.attendance.subscribe(connection, channels, world.cursor(0), replies.append)
+        world.attendance.leave(connection, "t")
+    assert len(connection.replays) <= 1
+    assert len(replies) == 20
 
 
 # --- A fresh token

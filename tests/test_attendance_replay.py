@@ -53,6 +53,69 @@ async def test_a_cursor_that_cant_be_honoured_is_a_gap_then_what_survives(cursor
             assert connection.frames[0]["recovered"] is False
 
 
+@pytest.mark.parametrize("cursor", [OLD_EPOCH, "nonsense"])
+async def test_when_everything_survives_everything_is_replayed(cursor: str) -> None:
+    world = World()
+    await world.publish("t", count=3)
+    connection = connect(world.hub, "ada", ("t",), cursor=cursor)
+    assert story(connection)[2:] == ["n1", "n2", "n3"]
+    later = connect(world.hub, "bob")
+    world.subscribe(later, "t", cursor)
+    world.settle()
+    assert story(later)[2:] == ["n1", "n2", "n3", "reply"]
+
+
+async def test_what_has_aged_out_is_a_gap_though_nobody_has_looked_since() -> None:
+    world = World()
+    before = connect(world.hub, "bob")
+    await world.publish("t")
+    world.clock.advance(300)
+    connection = connect(world.hub, "ada", ("t",), cursor=world.cursor(0))
+    assert story(connection) == ["welcome", "gap t evicted"]
+    await world.publish("u")
+    world.clock.advance(300)
+    (reply,) = world.subscribe(before, "u", world.cursor(1))
+    world.settle()
+    assert (story(before), reply["recovered"]) == (["welcome", "gap u evicted", "reply"], False)
+
+
+async def test_a_plain_connection_is_told_of_a_gap_for_each_cursor_that_it_gave() -> None:
+    world = World(per_channel=1)
+    await world.publish("a", "b", "c", count=2)
+    connection = connect(world.hub, "ada", ("a",), cursor=world.cursor(0), control=False)
+    world.subscribe(connection, "b", world.cursor(0))
+    world.subscribe(connection, "c", OLD_EPOCH)
+    world.settle()
+    gaps = [word for word in story(connection) if word.startswith("gap")]
+    assert gaps == ["gap a evicted", "gap b evicted", "gap None epoch"]
+
+
+async def test_a_plain_connection_that_resumes_is_told_of_each_cursors_gap_too() -> None:
+    world = World(per_channel=30)
+    await world.publish("a", "b", "c", count=31)
+    await world.publish("user:ada", count=30, pad=4000)
+    connection = connect(world.hub, "ada", ("a",), cursor=world.cursor(0), control=False, room=10_000)
+    assert not connection.live
+    world.subscribe(connection, "b", world.cursor(0))
+    world.subscribe(connection, "c", OLD_EPOCH)
+    world.settle(connection)
+    gaps = [word for word in story(connection) if word.startswith("gap")]
+    assert gaps == ["gap a evicted", "gap b evicted", "gap None epoch"]
+
+
+async def test_a_gap_of_a_topic_is_told_once_also_to_who_resumes() -> None:
+    world = World(per_channel=50)
+    await world.publish("user:ada", count=40, pad=4000)
+    await world.publish("t", count=60)
+    connection = connect(world.hub, "ada", cursor=world.cursor(0), room=1000)
+    replies = world.subscribe(connection, "t", world.cursor(0))
+    world.settle(connection)
+    got = story(connection)
+    assert got.count("gap t evicted") == 1
+    assert replies[0]["recovered"] is False
+    assert got[-50:] == ids(51, 100)
+
+
 async def test_what_was_evicted_is_a_gap_of_its_channel_told_before_what_survives() -> None:
     world = World(per_channel=2)
     await world.publish("a", count=3)
@@ -169,7 +232,7 @@ async def test_a_topic_brings_what_comes_from_now_on() -> None:
     await world.publish("t")
     connection = connect(world.hub, "ada")
     (reply,) = world.subscribe(connection, "t")
-    assert reply == {"topics": ["t"], "cursor": world.cursor(1)}
+    assert reply == {"topics": ["t"], "replayed": 0, "cursor": world.cursor(1)}
     await world.publish("t")
     world.settle()
     assert story(connection) == ["welcome", "reply", "n2"]
@@ -182,6 +245,7 @@ async def test_a_cursor_brings_what_was_missed_then_the_reply_then_what_is_new()
     connection = connect(world.hub, "ada")
     (reply,) = world.subscribe(connection, ["t"], world.cursor(1))
     assert reply == {"topics": ["t"], "recovered": True, "replayed": 2, "cursor": world.cursor(4)}
+    assert connection.live, "in the same step"
     await world.publish("t")
     world.settle()
     assert story(connection) == ["welcome", "n2", "n3", "reply", "n5"]
@@ -312,6 +376,17 @@ async def test_what_one_channel_had_lost_already_comes_by_the_other() -> None:
     world.settle()
     assert story(connection)[3:] == ["n1", "reply"]
     assert (reply["recovered"], reply["replayed"]) == (True, 1)
+
+
+async def test_what_went_to_oneself_too_before_one_was_here_comes_by_the_topic() -> None:
+    world = World()
+    await world.publish("t", "user:ada", "notifications")
+    connection = connect(world.hub, "ada")
+    await world.publish("t", "user:ada")
+    (reply,) = world.subscribe(connection, "t", world.cursor(0))
+    world.settle()
+    assert story(connection) == ["welcome", "n2", "n1", "reply"]
+    assert reply["replayed"] == 1
 
 
 async def test_who_comes_late_to_a_publication_to_several_topics_gets_it_once() -> None:

@@ -7,6 +7,7 @@ import pytest
 from hubd.broker import LocalBroker, Published
 from hubd.config import Config
 from hubd.config_options import Limits, TypeOptions
+from hubd.core.codec import Form
 from hubd.core.errors import Problem
 from hubd.core.notification import Notification, Persistence, Priority
 from hubd.hub import Receipt
@@ -189,6 +190,21 @@ async def test_another_with_the_same_id_is_refused() -> None:
     assert (receipt.id, duplicate) == ("x", False)
 
 
+async def test_clients_cant_make_it_forget_the_ids_of_a_server() -> None:
+    hub, clock, _ = make_hub(Config(limits=Limits(id_entries=3)))
+    order = hub.prepare(body("t", id="order"))
+    await hub.publish(order, "key:backend")
+    for place in range(10):
+        draft = hub.prepare(body("t", id=f"n{place}"))
+        user = f"u{place % 5}"
+        assert (await hub.publish(draft, f"user:{user}", user))[1] is False
+    assert (await hub.publish(order, "key:backend"))[1] is True
+    assert len(hub._answers) == 4, "all users share one table"
+    clock.advance(hub.config.limits.id_window_s)
+    hub.maintain()
+    assert len(hub._answers) == 0
+
+
 async def test_a_publish_that_failed_is_not_remembered() -> None:
     class Failing(LocalBroker):
         failing = True
@@ -255,3 +271,28 @@ async def test_who_left_since_was_sent_it_all_the_same() -> None:
     assert hub.sent_to("x", "ada") is not None
     clock.advance(300)
     assert hub.sent_to("x", "ada") is None, "no ring has it any more"
+
+
+# --- Control frames to many
+
+
+async def test_a_retraction_is_encoded_once_in_each_form() -> None:
+    made: list[bytes] = []
+
+    def wrap(data: bytes, cursor: str) -> bytes:
+        made.append(data)
+        return data + b"\n"
+
+    hub, clock, soon = make_hub()
+    form = Form("counting", "json", wrap)
+    many = [connect(hub, f"u{place}", ("t",), form=form) for place in range(50)]
+    packed = connect(hub, "packed", ("t",), form=MSGPACK_FORM)
+    await publish(hub, "t", id="x")
+    soon.settle()
+    (kept,) = hub.rings.find_all("x", clock.monotonic())
+    made.clear()
+    hub.retract(kept)
+    soon.settle()
+    assert len(made) == 1
+    for connection in (*many, packed):
+        assert connection.frames[-1] == {"hub": "retract", "ids": ["x"]}

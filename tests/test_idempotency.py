@@ -40,11 +40,11 @@ class Desk:
         self.work = Work()
         self.once: Idempotency[str] = Idempotency(self.clock, WINDOW_S, entries)
 
-    async def call(self, id: str, said: str = "", publisher: str = "backend") -> tuple[str, bool]:
-        return await self.once.once(publisher, id, said.encode(), self.work.of(id))
+    async def call(self, id: str, said: str = "", publisher: str = "backend", table: str = "") -> tuple[str, bool]:
+        return await self.once.once(publisher, id, said.encode(), self.work.of(id), table=table)
 
     def remembered(self) -> int:
-        return len(self.once._remembered)
+        return len(self.once)
 
 
 async def test_the_second_call_gets_the_first_answer() -> None:
@@ -177,6 +177,43 @@ async def test_what_is_too_old_is_let_go_whatever_is_called() -> None:
     assert desk.remembered() == 1
 
 
+async def test_the_window_begins_with_the_answer() -> None:
+    desk = Desk()
+    desk.work.gate = asyncio.Event()
+    first = asyncio.ensure_future(desk.call("a"))
+    await asyncio.sleep(0)
+    desk.clock.advance(WINDOW_S / 2)
+    desk.work.gate.set()
+    await first
+    desk.clock.advance(WINDOW_S / 2)
+    assert await desk.call("a") == ("answer to a", True)
+
+
+async def test_what_is_too_old_is_let_go_when_it_is_time_in_every_table() -> None:
+    desk = Desk()
+    await desk.call("a", table="one")
+    desk.clock.advance(1)
+    await desk.call("b", table="two")
+    desk.clock.advance(WINDOW_S - 1)
+    desk.once.expire()
+    assert desk.remembered() == 1
+    assert (await desk.call("b", table="two"))[1] is True
+    desk.clock.advance(1)
+    desk.once.expire()
+    assert desk.remembered() == 0
+    assert not desk.once._tables
+    desk.once.expire()
+
+
+async def test_one_table_pushes_nothing_out_of_another() -> None:
+    desk = Desk(entries=2)
+    await desk.call("a", publisher="key:backend", table="servers")
+    for place in range(10):
+        await desk.call(f"n{place}", publisher="user:ada", table="clients")
+    assert desk.remembered() == 3
+    assert await desk.call("a", publisher="key:backend", table="servers") == ("answer to a", True)
+
+
 async def test_so_many_are_remembered_and_the_oldest_goes_first() -> None:
     desk = Desk(entries=3)
     for id in "abc":
@@ -212,3 +249,35 @@ async def test_what_somebody_may_be_waiting_for_is_not_forgotten() -> None:
     ]
     await desk.call("c")
     assert desk.remembered() == 1
+
+
+async def test_publishers_of_one_table_share_its_room_but_not_their_ids() -> None:
+    desk = Desk(entries=2)
+    for user in ("ada", "bob", "cyd"):
+        assert (await desk.call("x", user, publisher=user, table="users"))[1] is False
+    assert desk.remembered() == 2
+    assert (await desk.call("x", "cyd", publisher="cyd", table="users"))[1] is True
+    assert (await desk.call("x", "ada", publisher="ada", table="users"))[1] is False
+
+
+async def test_a_failure_leaves_nothing_behind() -> None:
+    desk = Desk()
+    desk.work.failure = ValueError("no")
+    with pytest.raises(ValueError, match="no"):
+        await desk.call("a")
+    assert not desk.once._tables and not desk.once._under_way
+
+
+async def test_one_that_takes_long_doesnt_keep_others_from_being_forgotten() -> None:
+    desk = Desk(entries=2)
+    gate = desk.work.gate = asyncio.Event()
+    slow = asyncio.ensure_future(desk.call("slow"))
+    await asyncio.sleep(0)
+    desk.work.gate = None
+    for place in range(10):
+        await desk.call(f"n{place}")
+    assert desk.remembered() == 2
+    gate.set()
+    assert await slow == ("answer to slow", False)
+    assert desk.remembered() == 2
+    assert (await desk.call("slow"))[1] is True

@@ -17,7 +17,6 @@ class Direct(Wire):
         self.through_write: list[bytes] = []
 
     def take_bytes(self, data: bytes) -> int:
-        assert not self.paused, "sent to while paused"
         if self.fault is not None:
             raise self.fault
         if self.room == 0:
@@ -82,6 +81,17 @@ def test_a_targeted_one_goes_behind_the_frame_that_waits_alone() -> None:
     assert wires[-1].ids() == ["broadcast", "targeted"]
     world.soon.settle()
     assert wires[-1].ids() == ["broadcast", "targeted"], "and not again"
+
+
+def test_after_a_targeted_one_it_goes_straight_again() -> None:
+    world = World()
+    wires = directs(20, world)
+    world.targeted(wires[:1], "targeted")
+    assert len(wires[0].through_write) == 1
+    world.broadcast(wires, "broadcast")
+    world.soon.settle()
+    assert wires[0].ids() == ["targeted", "broadcast"]
+    assert len(wires[0].through_write) == 1
 
 
 def test_the_outbox_shows_the_frame_that_waits_alone_and_what_is_put_there_goes_behind_it() -> None:

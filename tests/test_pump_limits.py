@@ -67,18 +67,31 @@ def test_what_is_exactly_the_bound_is_no_slow_consumer() -> None:
     assert world.slow == [wire]
 
 
-def test_a_slow_consumer_of_broadcasts_and_control_frames_too() -> None:
-    for put in (World.broadcast, lambda world, wires: (wires[0].put_control({"x": "y" * 900}), schedule(world, wires))):
-        world, wire = World(), Wire(room=0)
-        for _ in range(200):
-            put(world, [wire])  # type: ignore[operator]
-            world.soon.settle()
-        assert world.slow == [wire]
-        assert wire.outbox == [] or not wire.live
+def test_broadcasts_make_a_slow_consumer_too() -> None:
+    world, wire = World(), Wire(room=0)
+    for _ in range(200):
+        world.broadcast([wire])
+        world.soon.settle()
+    assert world.slow == [wire]
+    assert wire.aborted and wire.outbox == []
 
 
-def schedule(world: World, wires: list[Wire]) -> None:
-    world.pump.schedule(wires[0])
+def test_control_frames_make_a_slow_consumer_too() -> None:
+    world, wire = World(), Wire(room=0)
+    while not world.slow:
+        wire.put_control({"hub": "ping", "cursor": "x" * 900})
+        world.pump.schedule(wire)
+        world.soon.settle()
+        assert sum(map(len, wire.outbox)) < QUEUE_BYTES
+    assert wire.aborted
+
+
+def test_what_is_left_of_one_visit_counts_at_once() -> None:
+    world, wire = World(), Wire(room=0)
+    for _ in range(200):
+        world.broadcast([wire], pad=1000)
+    world.soon.turn()
+    assert world.slow == [wire]
 
 
 def test_bytes_are_counted_once_however_often_it_is_visited() -> None:

@@ -164,6 +164,13 @@ def test_what_is_no_pattern(text: str) -> None:
     assert len(caught.value.message) < 500, "it repeats no endless text"
 
 
+def test_a_pattern_at_the_edge() -> None:
+    assert Patterns(["a:b:c:d:e:f"]).match("a:b:c:d:e:f")
+    assert Patterns(["a:b:c:d:e:**"]).match("a:b:c:d:e:f")
+    longest = f"{LONG}:{LONG}:{LONG}:12345"
+    assert Patterns([longest]).match(longest)
+
+
 def test_no_patterns_match_nothing() -> None:
     assert not Patterns([])
     assert not Patterns([]).match("a")

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubd.core.codec import Form, channel_for, encode, frame_of, notification_json, notification_object
+from hubd.core.codec import ControlFrame, Form, channel_for, encode, frame_of, notification_json, notification_object
 from tests.core.made import published
 
 PAYLOAD = {"type": "t", "title": "Grüße", "n": [1, -(2**63), 2**64 - 1, 1.5, None, True, {"": []}]}
@@ -79,3 +79,11 @@ def test_the_first_in_to_that_somebody_is_subscribed_to(to: list[str], names: li
     assert channel_for(made, names) == expected
     assert channel_for(made, tuple(names)) == expected
     assert channel_for(made, dict.fromkeys(names)) == expected
+
+
+def test_a_control_frame_for_many_is_made_once_in_each_form() -> None:
+    json, packed = Counting(), Counting("msgpack")
+    frame = ControlFrame({"hub": "ping"})
+    assert frame.of(json.form) is frame.of(json.form)
+    assert orjson.loads(frame.of(json.form)) == msgpack.unpackb(frame.of(packed.form)) == {"hub": "ping"}
+    assert (json.cursors, packed.cursors) == ([""], [""])

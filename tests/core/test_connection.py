@@ -16,7 +16,8 @@ def test_a_new_connection_gets_nothing_yet() -> None:
     assert (made.live, made.paused, made.user, made.outbox, made.replays) == (False, False, None, [], [])
     assert made.opened_at == made.heard_at == made.input_at == made.pinged_at == 7.0
     assert made.warn_at == math.inf
-    assert made.visibility is None
+    assert (made.visibility, made.missed, made.watching, made.gap_told) == (None, None, None, False)
+    assert (made.since, made.queued, made.counted, made.topics, made.address) == (0, 0, 0, {}, "")
 
 
 def test_its_channels_are_the_broadcast_its_users_own_and_its_topics() -> None:
@@ -90,3 +91,16 @@ def test_the_transport_is_for_others_to_add() -> None:
 def test_it_is_slim() -> None:
     made = Connection("c1", identity("ada"), JSON_FORM, control=True, acks=True, now=0.0)
     assert not hasattr(made, "__dict__"), "slots alone: there are very many of these"
+
+
+def test_what_was_evicted_and_came_by_another_ring_counts_as_had() -> None:
+    connection = Idle("ada")
+    connection.topics["a"] = 0
+    connection.miss("a", 10, 20)
+    assert not connection.had("a", 15)
+    connection.found("a", 15)
+    assert connection.had("a", 15)
+    assert [sequence for sequence in range(9, 23) if not connection.had("a", sequence)] == [
+        sequence for sequence in range(11, 21) if sequence != 15
+    ]
+    connection.found("b", 15)  # nothing is missing there

@@ -35,6 +35,18 @@ def test_the_body_has_everything_but_what_depends_on_the_recipient() -> None:
     assert made.type == "alert"
 
 
+def test_it_carries_what_it_was_told() -> None:
+    made = Notification(
+        id="x", payload={"type": "t"}, channels={"a": 0}, priority=Priority.CRITICAL,
+        persistence=Persistence.PERSISTENT, sent_at=5, expires_at=7.0, collapse_key="c", group="g", sender="ada",
+    )  # fmt: skip
+    assert (made.id, made.channels, made.priority, made.persistence) == ("x", {"a": 0}, Priority.CRITICAL, "persistent")
+    assert (made.sent_at, made.expires_at, made.live_only) == (5, 7.0, False)
+    assert (made.collapse_key, made.group, made.sender) == ("c", "g", "ada")
+    assert (made.sequence, made.cursor, made.kept_at, made.references) == (0, "", 0.0, 0), "until it is published"
+    assert (made.audience, made.replayed, made.acked, made.frames) == ((), None, None, None)
+
+
 def test_from_is_only_on_what_a_client_published() -> None:
     assert "from" not in body(published("a"))
     assert set(body(published("a", sender="ada"))) | {"channel", "cursor"} == {*HUB_FIELDS, "type"}

@@ -21,7 +21,8 @@ class Door:
 
     def connect(self, user: str, *topics: str) -> Idle:
         connection = Idle(user)
-        self.registry.add(connection)
+        user_ = self.registry.add(connection)
+        assert user_ is connection.user and user_.channel == f"user:{user}:notifications"
         for topic in topics:
             self.registry.join(connection, topic, 0)
         return connection

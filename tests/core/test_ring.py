@@ -160,6 +160,13 @@ def test_what_ages_out_after_its_own_ttl_is_no_gap() -> None:
     assert (rings.depth("a"), rings.evicted("a")) == (0, 0)
 
 
+def test_what_expires_in_the_moment_of_its_eviction_is_no_gap() -> None:
+    rings = rings_of(per_channel=1)
+    fill(rings, "a", first=1, ttl_s=5.0)
+    fill(rings, "a", first=2, now=5.0)
+    assert rings.evicted("a") == 0
+
+
 def test_what_is_retracted_is_out_of_all_rings_and_no_gap() -> None:
     rings = rings_of()
     fill(rings, "a", first=1)

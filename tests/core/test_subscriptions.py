@@ -59,6 +59,7 @@ async def test_one_is_ended_once_and_leaves_nothing_behind(kept: Kept) -> None:
     await kept.durables.end("ada", "u")
     assert kept.durables.of("ada") == {}
     assert kept.numbers.find("ada") is None, "nobody holds his number any more"
+    assert not kept.durables._of and not kept.durables._subscribers and not kept.durables._own
 
 
 async def test_a_subscriber_keeps_his_number_while_he_is_away(kept: Kept) -> None:

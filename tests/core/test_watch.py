@@ -3,9 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hubd.core.codec import Form
 from hubd.core.registry import Registry
 from hubd.core.users import UserNumbers
 from hubd.core.watch import CHANGES, Watches
+from hubd.testing import JSON_FORM
 from tests.core.made import Idle, joined
 
 Told = tuple[str, list[str], list[str]]
@@ -18,8 +20,8 @@ class World:
         self.registry = Registry(UserNumbers())
         self.watches = Watches()
 
-    def watcher(self, user: str, *topics: str) -> Idle:
-        connection = joined(user=user, registry=self.registry)
+    def watcher(self, user: str, *topics: str, form: Form = JSON_FORM) -> Idle:
+        connection = joined(user=user, registry=self.registry, form=form)
         for topic in topics:
             self.watches.watch(connection, topic)
         return connection
@@ -139,6 +141,11 @@ def test_who_is_gone_is_told_no_more_and_leaves_nothing_behind() -> None:
 def test_a_frame_names_a_bounded_number_of_users() -> None:
     world = World()
     ada = world.watcher("ada", "t")
+    for number in range(CHANGES):
+        world.watches.joined("t", f"v{number}")
+    world.watches.tell()
+    (frame,) = ada.take()
+    assert len(frame["joined"]) == CHANGES and "truncated" not in frame
     for number in range(CHANGES + 1):
         world.watches.joined("t", f"u{number}")
     world.watches.tell()
@@ -161,6 +168,45 @@ def test_who_starts_between_a_change_and_its_frame_hears_of_what_is_taken_back()
     world.watches.joined("t", "bob")
     world.watches.tell()
     assert world.told(late) == [("t", ["bob"], [])]
+    world.watches.joined("t", "cyd")
+    world.watches.left("t", "cyd")
+    assert world.watches.tell() == [], "from here on all have the same list"
+
+
+def test_one_frame_is_made_for_all_but_those_who_are_in_it() -> None:
+    """So a crowd that watches a crowd costs no more than the frames of those few that one frame names."""
+    made: list[bytes] = []
+
+    def wrap(data: bytes, cursor: str) -> bytes:
+        made.append(data)
+        return data
+
+    world, form = World(), Form("counting", "json", wrap)
+    crowd = [world.watcher(f"w{number}", "t", form=form) for number in range(100)]
+    second = world.watcher("w7", "t", form=form)
+    for number in range(5 * CHANGES):
+        world.watches.joined("t", f"v{number}")
+    world.watches.left("t", "w7")
+    world.watches.joined("t", "w8")  # behind so many others that no frame names it
+    assert world.watches.tell() == [*crowd, second]
+    assert len(made) == 2
+    assert crowd[7].outbox == second.outbox != crowd[6].outbox
+    assert len({id(frame) for one in crowd for frame in one.outbox}) == 2, "the same bytes, not copies"
+    assert '"w8"' not in crowd[8].outbox[0].decode()
+
+
+def test_without_oneself_there_may_be_no_more_than_a_frame_names() -> None:
+    for extra, truncated in ((1, False), (2, True)):
+        for place in (0, CHANGES - 1, CHANGES):
+            world = World()
+            ada = world.watcher("ada", "t")
+            names = [f"v{number}" for number in range(CHANGES + extra - 1)]
+            for user in [*names[:place], "ada", *names[place:]]:
+                world.watches.joined("t", user)
+            world.watches.tell()
+            (frame,) = ada.take()
+            assert frame["joined"] == names[:CHANGES]
+            assert frame.get("truncated", False) is truncated
 
 
 steps = st.lists(

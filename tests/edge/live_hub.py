@@ -15,7 +15,9 @@ import orjson
 from aiohttp import web
 from yarl import URL
 
+from hubd.broker import LocalBroker, Published
 from hubd.config import Config
+from hubd.core.notification import Notification
 from hubd.core.presence import State
 from hubd.edge.app import Edge
 from hubd.edge.keys import ApiKeys, new_key
@@ -91,6 +93,24 @@ def config_of(**sections: dict[str, Any]) -> Config:
     return Config.model_validate(merged)
 
 
+class SlowBroker(LocalBroker):
+    """Waits before each publication until it is let go; the first ``failures`` fail."""
+
+    def __init__(self, failures: int = 0) -> None:
+        super().__init__()
+        self.go = asyncio.Event()
+        self.asked = 0
+        self.failures = failures
+
+    async def publish(self, notification: Notification) -> Published:
+        self.asked += 1
+        await self.go.wait()
+        if self.failures:
+            self.failures -= 1
+            raise RuntimeError("the broker is down")
+        return await super().publish(notification)
+
+
 class LiveHub:
     """A hub that listens. Nothing happens by itself: ``sweep`` is what else a second brings."""
 
@@ -135,6 +155,13 @@ class LiveHub:
         """aiohttp's server, which knows the connections that are still its own."""
         assert self._runner.server is not None
         return self._runner.server
+
+    def slow_broker(self, failures: int = 0) -> SlowBroker:
+        """From now on every publication waits until ``go`` is set."""
+        broker = SlowBroker(failures)
+        broker.start(self.hub._on_publication)
+        self.hub._broker = broker
+        return broker
 
     def left_over(self) -> dict[str, Any]:
         """What the hub still keeps of connections: all of it empty when there are none."""

@@ -116,15 +116,20 @@ async def test_too_fast_a_publisher_is_told_from_which_one_on(start_hub: StartHu
 
 async def test_a_publisher_who_hangs_up_stops_nothing(hub: LiveHub) -> None:
     client, _ = await hub.welcomed()
-    body = json.dumps([one(n) for n in range(90)]).encode()
+    body = json.dumps([one(n) for n in range(1000)]).encode()
     _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
     key = hub.bearer("backend").encode()
     head = b"POST /api/notifications/batch HTTP/1.1\r\nHost: x\r\nAuthorization: %b\r\nContent-Length: %d\r\n\r\n"
     writer.write(head % (key, len(body)) + body)
-    await eventually(lambda: hub.hub.attendance.sequence > 0)
+    while hub.hub.attendance.sequence == 0:
+        await asyncio.sleep(0)
+    (handler,) = hub.server().connections
     writer.transport.abort()
-    await eventually(lambda: hub.hub.attendance.sequence == 90)
-    assert [notification["n"] for notification in await client.notifications()] == list(range(90))
+    while handler.transport is not None:
+        await asyncio.sleep(0)
+    assert hub.hub.attendance.sequence < 1000, "the hub heard of it in the middle"
+    await eventually(lambda: hub.hub.attendance.sequence == 1000)
+    assert [notification["n"] for notification in await client.notifications()] == list(range(1000))
 
 
 async def test_others_are_served_while_a_batch_is_published(hub: LiveHub) -> None:
@@ -139,3 +144,16 @@ async def test_others_are_served_while_a_batch_is_published(hub: LiveHub) -> Non
     got = await client.notifications()
     assert got[place - 1]["n"] == -1
     assert [notification["n"] for notification in got if notification["n"] >= 0] == list(range(400))
+
+
+async def test_it_is_channels_that_cost_so_the_loop_gets_its_turn_by_them(hub: LiveHub) -> None:
+    names = [f"t:{n}" for n in range(1000)]
+    bodies = [one(n, names) for n in range(10)]
+    bodies.insert(5, one(0, ["not a name"] * 1000))
+    many = asyncio.get_running_loop().create_task(batch(hub, bodies))
+    seen: dict[int, None] = {}
+    while not many.done():
+        seen[hub.hub.attendance.sequence] = None
+        await asyncio.sleep(0)
+    assert [item["status"] for item in (await many).body] == [202] * 5 + [422] + [202] * 5
+    assert list(seen) == list(range(11))

@@ -66,6 +66,7 @@ async def by_a_bad_frame(hub: LiveHub, client: Client) -> None:
 async def by_a_flood(hub: LiveHub, client: Client) -> None:
     client.write(masked(TEXT, b"{}") * 101)
     assert await client.closed() == 4029
+    client.hang_up()
 
 
 async def by_revocation(hub: LiveHub, client: Client) -> None:

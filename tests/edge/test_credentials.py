@@ -118,7 +118,7 @@ async def test_a_cookie_proves_a_user_on_the_hub_s_own_pages(door: Door) -> None
         ("POST", {"Origin": "https://evil.example"}),
         ("POST", {"Origin": "null"}),
         ("DELETE", {"Origin": ""}),
-        ("GET", {"Origin": ""}),
+        ("GET", {"Origin": "", "Sec_Fetch_Site": "none"}),
         ("GET", {"Origin": "", "Sec_Fetch_Site": "cross-site"}),
         ("GET", {"Origin": "", "Sec_Fetch_Site": "same-site"}),
         ("GET", {"Origin": "https://evil.example", "Sec_Fetch_Site": "same-origin"}),
@@ -130,6 +130,13 @@ async def test_elsewhere_a_cookie_is_no_proof(door: Door, method: str, headers: 
     with pytest.raises(Problem) as caught:
         await door.authenticator.connecting(asked)
     assert caught.value.code == "forbidden"
+
+
+async def test_a_websocket_without_a_trace_of_a_page_may_have_a_cookie(door: Door) -> None:
+    asked = request(cookie=GOOD, Origin="")
+    identity = await door.authenticator.connecting(asked)
+    assert identity is not None and identity.user == "42"
+    assert (await user_problem(door, asked)).code == "forbidden", "a page's plain GET looks the same"
 
 
 async def test_a_token_in_the_header_needs_no_origin(door: Door) -> None:

@@ -135,11 +135,37 @@ def test_frames_are_counted_per_feed() -> None:
     reader = FrameReader(LIMIT)
     fragment = client_frame(CONTINUATION, final=False)
     reader.feed(client_frame(TEXT, final=False) + fragment * 5 + client_frame(PING)[:-1])
-    assert reader.frames == 6
+    assert reader.frames == 6, "a frame counts once its header is there"
     reader.feed(client_frame(PING)[-1:])
     assert reader.frames == 1
     reader.feed(client_frame(PING, b"ping")[:-2])
+    assert reader.frames == 1
+    reader.feed(client_frame(PING, b"ping")[-2:])
+    assert reader.frames == 0, "and not again"
+
+
+@pytest.mark.parametrize(("size", "counted"), [(0, 1), (1, 1), (100, 1), (101, 2), (200, 2), (201, 3), (1000, 10)])
+def test_a_large_frame_counts_as_several(size: int, counted: int) -> None:
+    reader = FrameReader(LIMIT, frame_unit=100)
+    assert reader.feed(client_frame(BINARY, bytes(size))) == [Message(False, bytes(size))]
+    assert reader.frames == counted
+
+
+def test_what_is_too_much_is_not_read() -> None:
+    reader = FrameReader(LIMIT, frame_unit=100)
+    assert reader.feed(client_frame(PING, b"x") * 1000, most=3) == [Ping(b"x")] * 3
+    assert reader.frames == 4, "so that it can be seen that there was more"
+    assert not reader.idle
+    assert reader.feed(client_frame(PING, b"x") * 1000, most=3) == [], "and nothing behind it ever is"
     assert reader.frames == 0
+
+
+def test_a_frame_that_is_too_large_for_what_is_left_is_too_much() -> None:
+    reader = FrameReader(LIMIT, frame_unit=100)
+    large = client_frame(BINARY, bytes(300))
+    assert reader.feed(large, most=3) == [Message(False, bytes(300))]
+    assert reader.feed(large[:20], most=2) == [] and reader.frames == 3
+    assert reader.feed(large[20:]) == []
 
 
 # --- Idle readers

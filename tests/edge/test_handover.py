@@ -47,11 +47,30 @@ def frames_behind(count: int, size: int = 0) -> bytes:
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 0), (50, 0), (90, 60_000)], ids=["one", "fifty", "5 MB"])
-async def test_frames_in_the_same_packet_as_the_request_arrive(hub: LiveHub, count: int, size: int) -> None:
+async def test_frames_in_the_same_packet_as_the_request_arrive(start_hub: StartHub, count: int, size: int) -> None:
+    hub = await start_hub(limits={"frames_per_s": 0})
     client = await hub.connect("42", JSON, behind=frames_behind(count, size))
     assert (await client.next())["hub"] == "welcome"
     assert [(await client.next())["ref"] for _ in range(count)] == [str(n) for n in range(count)]
     assert (await client.ask("ping"))["ok"] is True
+
+
+async def test_much_that_comes_in_while_the_token_is_still_looked_at(
+    start_hub: StartHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """aiohttp stops reading then; the handover must start it again."""
+    hub = await start_hub(limits={"frames_per_s": 0})
+    authenticator = hub.edge.endpoint._authenticator
+    connecting = authenticator.connecting
+
+    async def slowly(request: web.Request) -> Any:
+        await eventually(lambda: request.protocol._buffer_paused, "aiohttp doesn't stop reading any more")
+        return await connecting(request)
+
+    monkeypatch.setattr(authenticator, "connecting", slowly)
+    client = await hub.connect("42", JSON, behind=frames_behind(90, 60_000))
+    assert (await client.next())["hub"] == "welcome"
+    assert [(await client.next())["ref"] for _ in range(90)] == [str(n) for n in range(90)]
 
 
 async def test_also_an_auth_and_what_follows_it(hub: LiveHub) -> None:

@@ -7,8 +7,6 @@ from typing import Any
 import msgpack
 import pytest
 
-from hubd.broker import LocalBroker, Published
-from hubd.core.notification import Notification
 from tests.edge.conftest import StartHub
 from tests.edge.live_hub import Answer, Faults, LiveHub, eventually
 
@@ -35,32 +33,8 @@ async def test_a_hundred_at_once_are_one(hub: LiveHub) -> None:
     assert [one["id"] for one in await client.notifications()] == ["x"]
 
 
-class SlowBroker(LocalBroker):
-    """Waits before each publication until it is let go; the first ``failures`` fail."""
-
-    def __init__(self, failures: int = 0) -> None:
-        super().__init__()
-        self.go = asyncio.Event()
-        self.asked = 0
-        self.failures = failures
-
-    async def publish(self, notification: Notification) -> Published:
-        self.asked += 1
-        await self.go.wait()
-        if self.failures:
-            self.failures -= 1
-            raise RuntimeError("the broker is down")
-        return await super().publish(notification)
-
-
-def with_broker(hub: LiveHub, broker: SlowBroker) -> SlowBroker:
-    broker.start(hub.hub._on_publication)
-    hub.hub._broker = broker
-    return broker
-
-
 async def test_concurrent_ones_wait_for_the_first(hub: LiveHub) -> None:
-    broker = with_broker(hub, SlowBroker())
+    broker = hub.slow_broker()
     client, _ = await hub.welcomed()
     waiting = [asyncio.get_running_loop().create_task(post(hub, body())) for _ in range(10)]
     conflict = asyncio.get_running_loop().create_task(post(hub, body(priority="critical")))
@@ -74,7 +48,7 @@ async def test_concurrent_ones_wait_for_the_first(hub: LiveHub) -> None:
 
 
 async def test_one_that_failed_is_not_remembered(hub: LiveHub, faults: Faults) -> None:
-    broker = with_broker(hub, SlowBroker(failures=1))
+    broker = hub.slow_broker(failures=1)
     client, _ = await hub.welcomed()
     broker.go.set()
     failed = await post(hub, body())
@@ -85,7 +59,7 @@ async def test_one_that_failed_is_not_remembered(hub: LiveHub, faults: Faults) -
 
 
 async def test_after_a_failure_those_who_wait_may_try_again(hub: LiveHub, faults: Faults) -> None:
-    broker = with_broker(hub, SlowBroker(failures=1))
+    broker = hub.slow_broker(failures=1)
     client, _ = await hub.welcomed()
     waiting = [asyncio.get_running_loop().create_task(post(hub, body())) for _ in range(5)]
     await eventually(lambda: broker.asked)
@@ -160,7 +134,9 @@ async def test_ids_are_each_keys_and_each_users_own(hub: LiveHub) -> None:
     assert (await post(hub, body(), key="backend")).status == 200
     assert (await post(hub, body(priority="critical"), key="other")).status == 200
     assert (await client.refused("publish", **body(ttl=10)))["code"] == "id_conflict"
-    assert len(await client.notifications()) == 3
+    other_user, _ = await hub.welcomed("7")
+    assert (await other_user.ask("publish", **body(ttl=10)))["ok"] is True
+    assert len(await client.notifications()) == 4
 
 
 async def test_they_are_remembered_for_the_window(start_hub: StartHub) -> None:
@@ -182,7 +158,7 @@ async def test_they_are_remembered_up_to_a_number(start_hub: StartHub) -> None:
     assert (await post(hub, body(id="d"))).status == 202
     assert [(await post(hub, body(id=id))).status for id in ("d", "c", "b")] == [200, 200, 200]
     assert (await post(hub, body(id="a"))).status == 202
-    assert len(hub.hub._answers._remembered) == 3
+    assert len(hub.hub._answers) == 3
 
 
 async def test_in_a_batch_and_in_single_calls_it_is_the_same_id(hub: LiveHub) -> None:

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hubd.core.errors import Problem
@@ -89,9 +89,11 @@ def test_so_many_publishers_are_remembered(monkeypatch: pytest.MonkeyPatch) -> N
         paced.take(publisher)
     paced.take("c")  # b is the longest idle
     assert len(paced.pace._spent) == 2
-    assert paced.take("a") is not None
+    assert paced.take("a") is not None and paced.take("c") is not None
+    assert paced.take("b") is None
 
 
+@example(25, [(0.0, 1), (0.0, 25)])
 @given(
     st.integers(1, 50),
     st.lists(st.tuples(st.floats(0, 2), st.integers(1, 60)), min_size=1, max_size=20),

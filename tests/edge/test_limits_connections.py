@@ -100,6 +100,21 @@ async def test_strangers(start_hub: StartHub) -> None:
     await hub.open()
 
 
+async def test_strangers_of_one_address_keep_no_others_out(start_hub: StartHub) -> None:
+    hub = await start_hub(limits={"unauthenticated": 4})
+    crowd = [await hub.open(subprotocol=JSON) for _ in range(4)]
+    others = [await hub.open(subprotocol=JSON, from_address="127.0.0.2") for _ in range(2)]
+    for oldest in crowd[:2]:
+        assert await oldest.closed() == 4029
+        assert oldest.frames[-1]["reconnect"] is True
+    assert len(hub.edge.endpoint.unauthenticated) == 4
+    for address in (HOST, "127.0.0.2"):  # two of each: nobody has more than his share
+        assert (await refusal(hub.open(from_address=address))).status == 503
+    for client in (*crowd[2:], *others):
+        client.send(action="auth", token=hub.token(), ref=1)
+        assert (await client.next())["ok"] is True
+
+
 async def test_of_a_user_also_where_both_come_at_once(start_hub: StartHub) -> None:
     hub = await start_hub(limits={"per_user": 3})
     clients = [await hub.open(subprotocol=JSON) for _ in range(8)]

@@ -136,6 +136,19 @@ def test_a_cookie_alone(origins: Origins, method: str, given: dict[str, str], al
     assert origins.cookie_allowed(method, headers(**given)) is allowed
 
 
+@pytest.mark.parametrize(
+    ("given", "allowed"),
+    [
+        ({}, True), ({"Sec_Fetch_Site": "same-origin"}, True), ({"Origin": OWN}, True),
+        ({"Sec_Fetch_Site": "cross-site"}, False), ({"Sec_Fetch_Site": "none"}, False), ({"Origin": "null"}, False),
+        ({"Origin": "https://evil.example"}, False), ({"Origin": ""}, False),
+    ],
+)  # fmt: skip
+def test_a_cookie_alone_at_a_websocket_s_handshake(origins: Origins, given: dict[str, str], allowed: bool) -> None:
+    assert origins.cookie_allowed("GET", headers(**given), websocket=True) is allowed
+    assert not origins.cookie_allowed("POST", headers(), websocket=True)
+
+
 def test_two_fetch_sites_are_none(origins: Origins) -> None:
     twice = CIMultiDict([("Sec-Fetch-Site", "same-origin"), ("Sec-Fetch-Site", "cross-site")])
     assert not origins.cookie_allowed("GET", twice)

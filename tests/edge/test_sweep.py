@@ -232,8 +232,10 @@ def test_a_visible_tab_without_input_stops_being_looked_at() -> None:
     world.hub.attendance.set_visibility(connection, Visibility.VISIBLE)
     world.seconds(59)
     assert edges == []
-    world.seconds(30)
+    world.second()
     assert edges == [(State.ATTENTIVE, State.CONNECTED)]
+    world.seconds(30)
+    assert len(edges) == 1
 
 
 # --- Strangers, and those who are on their way out
@@ -318,22 +320,42 @@ async def test_a_round_does_all_that_is_due() -> None:
     assert connection in world.hub.registry.connections
 
 
-@pytest.mark.usefixtures("hurry")
-async def test_a_round_that_fails_is_told_and_the_next_one_comes(
+def test_a_fault_at_one_connection_harms_no_other(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     world = World()
+    wires = {user: world.connect(user)[1] for user in ("ada", "bob", "cyd")}
+    ping = WebSocketConnection.ping
+
+    def failing(connection: WebSocketConnection, cursor: str) -> None:
+        if connection.identity.user != "cyd":
+            raise ValueError(f"no ping for {connection.identity.user}")
+        ping(connection, cursor)
+
+    monkeypatch.setattr(WebSocketConnection, "ping", failing)
+    world.second(25)
+    assert len(wires["cyd"].told("ping")) == 1
+    (record,) = caplog.records
+    assert record.levelno == logging.ERROR
+    assert record.exc_info is not None and str(record.exc_info[1]) == "no ping for ada"
+
+
+@pytest.mark.usefixtures("hurry")
+async def test_a_round_that_fails_is_told_and_the_next_one_comes(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    maintain = world.hub.maintain
     faults = iter([ValueError("once"), ValueError("twice")])
 
-    def look(connections: object) -> None:
+    def failing() -> None:
         for fault in faults:
             raise fault
+        maintain()
 
-    world.connect()
-    monkeypatch.setattr(world.sweep, "look", look)
-    await rounds(world, 1)
-    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
-    assert "a sweep failed" in caplog.text and "once" in caplog.text and "twice" in caplog.text
+    world.hub.maintain = failing  # type: ignore[method-assign]
+    await rounds(world, 3)
+    assert [record.levelno for record in caplog.records[:2]] == [logging.ERROR] * 2
+    assert "once" in caplog.text and "twice" in caplog.text
+    assert next(faults, None) is None
 
 
 @pytest.mark.usefixtures("hurry")

@@ -20,7 +20,8 @@ CONTROLLED = pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
 async def test_subscribe_and_unsubscribe(hub: LiveHub, subprotocol: str | None) -> None:
     client = await hub.opened(subprotocol)
     published = await hub.publish("team:a", n=0)
-    assert done(await client.ask("subscribe", topic="team:a")) == {"topics": ["team:a"], "cursor": published["cursor"]}
+    reply = done(await client.ask("subscribe", topic="team:a"))
+    assert reply == {"topics": ["team:a"], "replayed": 0, "cursor": published["cursor"]}
     assert done(await client.ask("subscribe", topics=["b", "team:a", "c"]))["topics"] == ["b", "team:a", "c"]
     for n, topic in enumerate(["team:a", "b", "c"], 1):
         assert (await hub.publish(topic, n=n))["live"] == 1

@@ -43,6 +43,12 @@ async def test_the_subprotocol_is_the_first_offered_one_that_is_known(
     assert [message["hub"] for message in messages] == (["welcome"] if chosen else [])
 
 
+async def test_the_subprotocols_may_stand_on_several_lines(hub: LiveHub) -> None:
+    for first, chosen in (("graphql-ws", JSON), (MSGPACK, MSGPACK)):
+        client = await hub.connect("42", f"{first}\r\nSec-WebSocket-Protocol: other, {JSON}")
+        assert client.subprotocol == chosen
+
+
 @pytest.mark.parametrize("subprotocol", [JSON, MSGPACK])
 async def test_the_welcome(hub: LiveHub, subprotocol: str) -> None:
     client = await hub.connect("a.b@c", subprotocol, topics="team:a")

@@ -21,7 +21,6 @@ from tests.edge.ws_client import (
     TEXT,
     Client,
     Frame,
-    done,
     masked,
 )
 
@@ -230,11 +229,25 @@ async def test_nothing_comes_after_the_close_frame(hub: LiveHub, subprotocol: st
     await _ends_with_a_close(client)
 
 
-async def _ends_with_a_close(client: Client) -> None:
+async def _ends_with_a_close(client: Client, hangs_up: bool = False) -> None:
     opcodes = []
+    if hangs_up:
+        client.writer.write_eof()
     while (frame := await client.frame()) is not None:
         opcodes.append(frame.opcode)
     assert opcodes[-1] == CLOSE and opcodes.count(CLOSE) == 1, opcodes
+    assert not client.was_reset
+
+
+async def test_nor_what_had_to_wait(hub: LiveHub) -> None:
+    broker = hub.slow_broker()
+    client = await hub.opened(JSON)
+    client.send(action="publish", to="user:42", notification={"type": "x"}, ref=1)
+    await eventually(lambda: broker.asked)
+    await hub.call("POST", "/api/users/42/revoke")
+    broker.go.set()
+    await eventually(lambda: not hub.tasks._running)
+    await _ends_with_a_close(client, hangs_up=True)
 
 
 async def test_what_comes_behind_a_close_is_ignored(hub: LiveHub) -> None:
@@ -278,8 +291,3 @@ async def test_what_was_owed_comes_before_the_close(hub: LiveHub) -> None:
     await hub.call("POST", "/api/users/42/revoke")
     assert await client.closed() == 4507
     assert [frame.get("n", frame.get("hub")) for frame in client.frames] == [0, 1, 2, 3, 4, "disconnect"]
-
-
-async def test_a_reply_of_each_kind_is_one_frame(hub: LiveHub) -> None:
-    client = await hub.opened(None)
-    assert done(await client.ask("ping")) == {}

@@ -97,6 +97,7 @@ class Client:
         self.subprotocol: str | None = None
         self.frames: list[Message] = []  # what came before something that was waited for
         self.close_reason = ""
+        self.was_reset = False
         self._refs = 0
 
     @classmethod
@@ -201,7 +202,10 @@ class Client:
                 elif size == 127:
                     (size,) = struct.unpack("!Q", await self.reader.readexactly(8))
                 return Frame(first & 0x0F, await self.reader.readexactly(size))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except asyncio.IncompleteReadError:
+            return None
+        except ConnectionError:
+            self.was_reset = True
             return None
 
     def decode(self, frame: Frame) -> Message:

@@ -1,7 +1,7 @@
 """What can happen to a hub, as hypothesis draws it.
 
-Each act is drawn as a single number that stands for one combination of everything that it could be: that costs a
-fraction of drawing its parts, and nine tenths of such a test's time are hypothesis' own.
+The parts of an act are drawn several in one number: that costs a fraction of drawing each by itself, and nine tenths of
+such a test's time are hypothesis' own.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,25 +13,35 @@ from hypothesis import strategies as st
 from tests.model.surroundings import PATTERNS, TOPICS, USERS, Limits
 
 Act = TypeVar("Act")
+Options = dict[str, Sequence[Any]]
+EVEN = 127
+"""Up to so many combinations hypothesis draws evenly; beyond, it prefers small numbers."""
 
 
 def drawn(act: Callable[..., Act], **options: Sequence[Any]) -> st.SearchStrategy[Act]:
     """An act of which each part is one of its options."""
-    combinations = prod(map(len, options.values()))
-    assert combinations < 1 << 24, "beyond this hypothesis doesn't draw evenly"
+    groups: list[Options] = [{}]
+    for name, choices in options.items():
+        if len(choices) * prod(map(len, groups[-1].values())) > EVEN:
+            groups.append({})
+        groups[-1][name] = choices
+    numbers = [(group, st.integers(0, prod(map(len, group.values())) - 1)) for group in groups]
 
-    def of(number: int) -> Act:
+    @st.composite  # and not `map`, of which hypothesis would show only the numbers
+    def made(draw: st.DrawFn) -> Act:
         parts = {}
-        for name, choices in options.items():
-            number, place = divmod(number, len(choices))
-            parts[name] = choices[place]
+        for group, combinations in numbers:
+            number = draw(combinations)
+            for name, choices in group.items():
+                number, place = divmod(number, len(choices))
+                parts[name] = choices[place]
         return act(**parts)
 
-    return st.integers(0, combinations - 1).map(of)
+    return made()
 
 
 class Arrival(NamedTuple):
-    """Somebody connects; ``room``: how many bytes his side takes before it must read."""
+    """Somebody connects; ``room``: how many bytes his side takes before it must read, ``direct``: by ``send``."""
 
     user: str
     patterns: tuple[str, ...]
@@ -40,10 +50,11 @@ class Arrival(NamedTuple):
     which: int
     wire: str
     room: int | None
+    direct: bool
 
 
 class Subscription(NamedTuple):
-    """A connection subscribes; ``cursor``: what kind, and ``old`` which of them."""
+    """A connection subscribes; ``cursor``: what kind, and ``old`` which of them (in twelfths of all)."""
 
     member: int
     topics: tuple[str, ...]
@@ -84,7 +95,7 @@ class Wait(NamedTuple):
     maintain: bool
 
 
-MANY = range(24)
+MANY = range(12)
 SOME_TOPICS = [("a",), ("b",), ("c:x",), ("a", "b"), ("a", "c:x", "c:y"), TOPICS]
 CURSORS = ["none", "last", "last", "old", "old", "old", "start", "malformed", "future", "epoch"]
 ADDRESSEES = [
@@ -125,9 +136,10 @@ arrivals = drawn(
     which=MANY,
     wire=["plain", "json", "msgpack"],
     room=ROOMS,
+    direct=[False, True],
 )
 subscriptions = drawn(
-    Subscription, member=MANY, topics=SOME_TOPICS, cursor=CURSORS, old=MANY, durable=[False, False, True]
+    Subscription, member=MANY, durable=[False, False, True], topics=SOME_TOPICS, cursor=CURSORS, old=MANY
 )
 ends = drawn(End, member=MANY, topics=SOME_TOPICS, durable=[False, False, True], quiet=[False, True])
 grants = drawn(Grant, user=USERS, topic=TOPICS, on=[True, True, False])

@@ -1,45 +1,10 @@
 """What one connection may get and must get, and whether that is what it got."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from typing import Any
 
+from tests.model.claims import NEVER, Claim, Frame, Joining, Ref
 from tests.model.world import BROADCAST, Broken, Sent, World, user_channel
-
-NEVER = 1 << 62
-Frame = dict[str, Any]
-Ref = str | int
-
-
-@dataclass(slots=True, eq=False)
-class Claim:
-    """A connection's right to a channel.
-
-    Everything after ``after`` must come, nothing through ``after_low`` may: two numbers where the model can't know when
-    exactly the hub joined it. ``ending``: the connection asked to leave, and may or may not have left. ``covered``:
-    what was evicted through this number, the connection has been told of.
-    """
-
-    channel: str
-    after_low: int
-    after: int
-    joining: "Joining | None" = None
-    by_cursor: bool = False
-    ending: bool = False
-    covered: int = 0
-    told: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Joining:
-    """A ``subscribe`` with a cursor that hasn't been answered: its frames come first, by themselves in sequence."""
-
-    claims: list[Claim]
-    reason: str
-    last: int = 0
-    count: int = 0
-    gapped: bool = False
-    outstanding: dict[int, Sent] = field(default_factory=dict)
 
 
 class Ledger:
@@ -92,13 +57,10 @@ class Ledger:
         self.surely_live = position is None
         self._due = [(reason, list(self.claims.values()))] if reason else []
         self._owe(self._outstanding, after, self.claims)
-        topics = set(topics)
-
-        def welcome(frame: Frame) -> None:
-            self._check_welcome(frame, topics, position, reason)
-
-        self._welcome = welcome if self._control else None
-        self._note(f"attach {sorted(topics)} at {position} {reason}")
+        granted = set(topics)
+        if self._control:
+            self._welcome = lambda frame: self._check_welcome(frame, granted, position, reason)
+        self._note(f"attach {sorted(granted)} at {position} {reason}")
 
     def join(self, topics: Iterable[str], *, low: int | None = None) -> None:
         """It is subscribed to topics from now on (``low``: from some moment after that number on)."""
@@ -108,11 +70,19 @@ class Ledger:
                 self.claims[name] = Claim(name, self._world.latest if low is None else low, after)
                 self._note(f"join {name} after {after}")
 
-    def settle_joined(self, topics: Iterable[str], after: int) -> None:
-        """Since when it is subscribed has become known: everything after that number must come."""
+    def joined(self, topics: Iterable[str], cursor: str) -> None:
+        """The reply to a subscribe without a cursor has come: by now it is subscribed."""
+        after = self._place(cursor) if self.surely_live else self._world.latest
         for name in topics:
             if (claim := self.claims.get(name)) is not None and claim.after == NEVER:
                 claim.after = after
+        self.told(cursor)
+
+    def leaving(self, topics: Iterable[str]) -> None:
+        """It has asked to leave these."""
+        for name in topics:
+            if (claim := self.claims.get(name)) is not None:
+                claim.ending = True
 
     def join_from(self, ref: Ref, topics: list[str], position: int, reason: str = "") -> None:
         """It subscribed to new topics with a cursor."""
@@ -135,10 +105,15 @@ class Ledger:
             if (claim := self.claims.pop(name, None)) is not None and claim.joining is not None:
                 claim.joining.claims.remove(claim)
             self._note(f"leave {name}")
+        self._due = [(reason, claims) for reason, claims in self._due if claims]  # of nothing, nothing is missing
 
     def expect(self, ref: Ref, check: Callable[[Frame], None]) -> None:
         """An action with a ``ref`` will be answered."""
         self._replies[ref] = check
+
+    def waits_for(self, ref: Ref) -> bool:
+        """Whether that hasn't been answered yet."""
+        return ref in self._replies
 
     # What happens to it
 
@@ -227,8 +202,8 @@ class Ledger:
                 self._broken(f"{sent.mark} was replayed, and it is live only, expired or retracted")
         elif sent.id in self.retracted:
             self._broken(f"{sent.mark} came behind its retraction")
-        self._check_order(sent, ways)
-        self.given[sent.sequence] = tuple(ways)
+        self._check_order(sent, ways, self.claims.get(frame["channel"]))
+        self.given[sent.sequence] = tuple(claim for claim in ways if claim.channel == frame["channel"])
         self._outstanding.pop(sent.sequence, None)
         self._owed_live.discard(sent.sequence)
         for joining in self._joinings:
@@ -258,19 +233,20 @@ class Ledger:
             self._broken(f"{sent.mark} names another channel than the first that reaches it: {possible}")
 
     def _check_once(self, sent: Sent, ways: list[Claim]) -> None:
-        """Never twice; unless it asks for a topic from an older cursor, and has left the channel that it had it by, or
-        was told of a gap there: the hub needn't know any more then that it had it."""
+        """Never twice; unless it asks for a topic from an older cursor, and has left the channel that it had it by."""
         before = self.given.get(sent.sequence)
         if before is None:
             return
-        current = [claim for claim in before if self.claims.get(claim.channel) is claim]
-        still = [claim for claim in current if claim.covered < sent.sequence]
+        still = [claim for claim in before if self.claims.get(claim.channel) is claim]
         if still or not any(claim.by_cursor for claim in ways):
             self._broken(f"{sent.mark} came twice")
 
-    def _check_order(self, sent: Sent, ways: list[Claim]) -> None:
+    def _check_order(self, sent: Sent, ways: list[Claim], named: Claim | None) -> None:
         sequence = sent.sequence
-        if sequence > self.through and any(claim.joining is None for claim in ways):
+        # What names a topic that is still being joined comes by that, even if another way lost it without a word: only
+        # hubd.v1 is told how far a replay without anything in it has come.
+        by_joining = named is not None and named.joining is not None and named.joining in self._joinings[:1]
+        if sequence > self.through and not by_joining and any(claim.joining is None for claim in ways):
             self._settle(sequence - 1, f"it got {sent.mark} ({sequence})")
             self.through = sequence
             return
@@ -287,9 +263,9 @@ class Ledger:
 
     def _owe(self, outstanding: dict[int, Sent], after: int, claims: dict[str, Claim]) -> None:
         for sent in self._world.sent:
-            if sent.sequence > after and not sent.live_only and sent.sequence not in self.given:
-                if any(name in claims for name in sent.to):
-                    outstanding[sent.sequence] = sent
+            fresh = sent.sequence > after and not sent.live_only and sent.sequence not in self.given
+            if fresh and any(name in claims for name in sent.to):
+                outstanding[sent.sequence] = sent
 
     def _settle(self, through: int, why: str) -> None:
         """Everything through this number must have been given, or there is an excuse."""
@@ -340,7 +316,7 @@ class Ledger:
             self._broken("a gap of a channel that it may not see")
         if not any(self._lost(claim) for claim in claims) and not self._forgotten(channel):
             self._broken("a gap, and nothing is missing")
-        if channel is not None and not claims[0].by_cursor and self._control:
+        if channel is not None and not claims[0].by_cursor and self._control and self._exact:
             if self._world.lost_through(channel) <= claims[0].told:
                 self._broken("a gap that it was told before")
             claims[0].told = self._world.lost_through(channel)
@@ -363,8 +339,8 @@ class Ledger:
         self._plain_gap = not self._control
         for claim in claims:
             claim.covered = max(claim.covered, self._world.lost_through(claim.channel), through or 0)
-            if claim.joining is not None and claim.joining is self._joinings[0]:
-                claim.joining.gapped = True
+            if claim.joining is not None:
+                claim.joining.gapped |= claim.joining is self._joinings[0]
 
     def _check_welcome(self, frame: Frame, topics: set[str], position: int | None, reason: str) -> None:
         if frame["user"] != self._user or set(frame["topics"]) != topics:
@@ -379,7 +355,9 @@ class Ledger:
         self.told(frame["cursor"])
         if position is None:
             for claim in self.claims.values():
-                claim.after_low = claim.after = place
+                if claim.joining is None and claim.after != NEVER:
+                    claim.after_low = claim.after = place
+            self._owe(self._outstanding, place, self.claims)
             return
         is_lost = any(self._lost(claim) for claim in self.claims.values())
         if frame["recovered"] and (reason or (self._exact and self._surely_lost())):
@@ -396,25 +374,24 @@ class Ledger:
         )
 
     def _joined(self, joining: Joining, topics: list[str], frame: Frame) -> None:
-        if self._joinings[0] is not joining:
-            self._broken("the reply came before that to an earlier subscribe")
         if not frame["ok"] or set(frame["topics"]) != set(topics):
             self._broken(f"that is no reply to subscribe to {topics}")
-        self._joinings.pop(0)
+        self._joinings.remove(joining)
         for claim in joining.claims:
             claim.joining = None
         place = self._place(frame["cursor"])
         self._settle_joining(joining, place, f"the reply's cursor is {frame['cursor']}")
         self._outstanding.update(joining.outstanding)
         self.told(frame["cursor"])
-        if frame["replayed"] != joining.count:
+        if frame["replayed"] != joining.count and (self._exact or frame["replayed"] < joining.count):
             self._broken(f"{joining.count} were replayed")
-        if frame["recovered"] is (joining.gapped or bool(joining.reason)) and joining.claims:
+        is_whole = not joining.gapped and not joining.reason
+        if frame["recovered"] is not is_whole and joining.claims and (self._exact or is_whole):
             self._broken(f"`recovered` is wrong: gap {joining.gapped}, {joining.reason!r}")
 
     def _note(self, text: str) -> None:
         self._story.append(text)
-        del self._story[:-60]
+        del self._story[:-150]
 
     def _broken(self, what: str) -> Any:
         story = "\n  ".join(self._story)

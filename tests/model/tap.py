@@ -15,73 +15,100 @@ from hubd.testing import JSON_FORM, MSGPACK_FORM, RecordingConnection
 from tests.model.world import Broken
 
 
-class Outbox(list[bytes]):
-    """An outbox that remembers what was put into it, and what of that hasn't been written."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.fresh: list[bytes] = []
-        self.unwritten = bytearray()
-        self.broken = ""
-
-    def append(self, frame: bytes) -> None:
-        """Put a frame behind the others."""
-        self.fresh.append(frame)
-        self.unwritten += frame
-        super().append(frame)
-
-    def insert(self, *_: Any) -> None:
-        """Nothing overtakes."""
-        self.broken = "a frame was put before others that wait in the outbox"
-
-
 class Tapped(RecordingConnection):
-    """A recording connection of which the model hears at once what is meant for it (``fresh``).
+    """A connection of which the model hears at once what is meant for it, written or not (``fresh``).
 
-    That the bytes on the wire are these frames, all of them and in this order, is checked with every write.
+    Its transport behaves as a socket's does: it takes ``room`` bytes, the rest of that write is buffered, and it pauses
+    until ``drain`` is called. ``direct``: the pump may use the socket's own ``send``, too.
     """
 
-    __slots__ = ("wire",)
+    __slots__ = ("_buffered", "_decode", "_pending", "_too_much", "_wire")
 
-    def __init__(self, hub: Hub, identity: Identity, *, control: bool, form: Form) -> None:
+    def __init__(
+        self, hub: Hub, identity: Identity, *, control: bool, form: Form, room: int | None, direct: bool
+    ) -> None:
         super().__init__(hub, identity, control=control, form=form)
-        self.outbox: list[bytes] = Outbox()
-        self.wire = 0
+        self._decode = {JSON_FORM: _lines, MSGPACK_FORM: _packed}[form]
+        self._wire = bytearray()  # what was written since the last look
+        self._pending = b""  # what waited at the last look
+        self._buffered = 0
+        self._too_much = 0
+        self.room = room
+        if direct:
+            self.send = self._send
+
+    def _send(self, data: bytes) -> int:
+        """The socket: it takes as much as there is room for."""
+        if self.ended is not None or self.aborted:
+            raise Broken("written to after its end")
+        taken = len(data) if self.room is None else min(len(data), self.room - self.taken)
+        if taken <= 0:
+            raise BlockingIOError
+        self._wire += data[:taken]
+        self.taken += taken
+        return taken
 
     def write(self, data: bytes) -> None:
-        """Compare, then record; what was recorded isn't needed any more."""
-        unwritten = self._tap.unwritten
-        if not unwritten.startswith(data):
-            # Told later: the pump takes an exception for a fault of the transport.
-            self._tap.broken = f"{data!r} was written before {bytes(unwritten)!r}"
-        del unwritten[: len(data)]
-        self.wire += len(data)
-        super().write(data)
-        self._raw.clear()
+        """What the socket doesn't take goes into the transport's buffer."""
+        if self.paused:
+            raise Broken("written to while paused")
+        try:
+            taken = self._send(data)
+        except BlockingIOError:
+            taken = 0
+        self._wire += data[taken:]
+        self._buffered = len(data) - taken
+        self.paused = self._buffered > 0
 
-    @property
-    def _tap(self) -> Outbox:
-        assert isinstance(self.outbox, Outbox), "somebody gave the connection another outbox"
-        return self.outbox
+    def unsent(self) -> int:
+        """Bytes in the transport's buffer."""
+        return self._buffered
 
-    def unwritten(self) -> int:
-        """The bytes that were meant for it and haven't been written, also when it was cut since."""
-        return len(self._tap.unwritten)
+    def drain(self) -> None:
+        """The other side has read everything."""
+        self.taken = self._buffered = 0
+        if self.paused:
+            self.paused = False
+            self.counted = self.queued = 0
+            if self.replays or self.unwritten():
+                self._hub.pump.schedule(self)
+
+    def abort(self) -> None:
+        """Note what waited, and how much."""
+        self._too_much = self._too_much or self.waiting()
+        self._wire += self.unwritten()
+        super().abort()
+
+    def unwritten(self) -> bytes:
+        """What waits in the outbox; without touching it, since that changes how the pump treats it."""
+        return (self.lone or b"") + b"".join(self.listed)
 
     def waiting(self) -> int:
-        """The bytes that the hub keeps for it."""
-        return sum(map(len, self.outbox)) + self.unsent()
+        """The bytes that the hub keeps for it, or kept when it was cut."""
+        return self._too_much or len(self.unwritten()) + self.unsent()
 
     def fresh(self) -> list[dict[str, Any]]:
-        """The frames that were meant for it since the last call."""
-        tap = self._tap
-        if tap.broken:
-            raise Broken(tap.broken)
-        raw, tap.fresh = tap.fresh, []
-        if self.form is JSON_FORM:
-            return [orjson.loads(frame) for frame in raw]
-        assert self.form is MSGPACK_FORM
-        return [msgpack.unpackb(frame[4:]) for frame in raw]
+        """The frames that were meant for it since the last call: on the wire, or in the outbox behind all others."""
+        stream = bytes(self._wire) + self.unwritten()
+        if not stream.startswith(self._pending):
+            raise Broken(f"{stream!r} overtook what waited, {self._pending!r}")
+        fresh = stream[len(self._pending) :]
+        self._pending = self.unwritten()
+        self._wire.clear()
+        return self._decode(fresh) if fresh else []
+
+
+def _lines(data: bytes) -> list[dict[str, Any]]:
+    return [orjson.loads(line) for line in data.splitlines()]
+
+
+def _packed(data: bytes) -> list[dict[str, Any]]:
+    found, place = [], 0
+    while place < len(data):
+        end = place + 4 + int.from_bytes(data[place : place + 4], "big")
+        found.append(msgpack.unpackb(data[place + 4 : end]))
+        place = end
+    return found
 
 
 class ObservedBroker:

@@ -1,10 +1,9 @@
-"""Thousands of random histories of a hub without sockets, each beside the model: order, gaps, once, isolation, bounds."""
+"""Thousands of random histories of a hub without sockets, each beside the model: order, gaps, isolation, bounds."""
 
 import pytest
 
 from tests.model.histories import SEED, run_histories
-from tests.model.machine import HubMachine
-from tests.model.toy_machine import ToyMachine
+from tests.model.machine import HubMachine, SlowBrokerMachine
 
 PARTS = 4
 
@@ -17,7 +16,7 @@ def test_histories(part: int) -> None:
 
 @pytest.mark.timeout(600)
 def test_histories_with_a_slow_broker() -> None:
-    assert run_histories(ToyMachine, 400, seed_=SEED) >= 400
+    assert run_histories(SlowBrokerMachine, 400, seed_=SEED) >= 400
 
 
 @pytest.mark.long
@@ -29,4 +28,4 @@ def test_many_more_histories(part: int) -> None:
 @pytest.mark.long
 @pytest.mark.parametrize("part", range(PARTS))
 def test_many_more_histories_with_a_slow_broker(part: int) -> None:
-    assert run_histories(ToyMachine, 2000, seed_=SEED + 100 + part, steps=60) >= 2000
+    assert run_histories(SlowBrokerMachine, 2000, seed_=SEED + 100 + part, steps=60) >= 2000

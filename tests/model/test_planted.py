@@ -1,7 +1,7 @@
 """Bugs planted one at a time: the model finds each of them."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import pytest
@@ -10,13 +10,13 @@ import hubd.attendance
 import hubd.core.replay
 import hubd.pump
 from hubd.attendance import Attendance
-from hubd.core.codec import channel_for, frame_of
+from hubd.core.codec import frame_of
 from hubd.core.connection import Connection
 from hubd.core.identity import Identity
 from hubd.core.notification import Notification, Persistence
-from hubd.core.registry import Registry, Topic, User
+from hubd.core.registry import Registry, Topic
 from hubd.core.replay import Replay, gap_fields
-from hubd.core.ring import Entry, Rings
+from hubd.core.ring import Rings
 from hubd.core.subscriptions import MemorySubscriptions
 from hubd.hub import Hub
 from hubd.pump import Pump
@@ -65,23 +65,22 @@ def the_common_floor_is_dropped(patch: Patch) -> None:
     patch.setattr(Rings, "floor", property(lambda self: 0, lambda self, value: None), raising=False)
 
 
-def a_replay_begins_one_too_late(patch: Patch) -> None:
-    _shifted(patch, 1)
+def a_replay_leaves_the_first_one_out(patch: Patch) -> None:
+    after = Rings.after
+    patch.setattr(Rings, "after", lambda self, names, position: after(self, names, position + 1))
 
 
-def a_replay_begins_one_too_early(patch: Patch) -> None:
-    _shifted(patch, -1)
+def a_replay_begins_with_what_the_cursor_names(patch: Patch) -> None:
+    read = Replay.read
 
+    def inclusive(self: Replay, connection: Connection, *args: Any) -> bool:
+        if self.count == 0:
+            self.position -= 1
+        return read(self, connection, *args)
 
-def _shifted(patch: Patch, by: int) -> None:
-    replay_from = Attendance._replay_from
-
-    def shifted(self: Attendance, text: str) -> tuple[Replay, str]:
-        replay, reason = replay_from(self, text)
-        replay.position += by
-        return replay, reason
-
-    patch.setattr(Attendance, "_replay_from", shifted)
+    patch.setattr(Replay, "read", inclusive)
+    since_of = Connection.since_of
+    patch.setattr(Connection, "since_of", lambda self, name: since_of(self, name) - 1)
 
 
 def live_frames_are_queued_during_the_catch_up(patch: Patch) -> None:
@@ -221,7 +220,9 @@ def the_answer_counts_connections_twice(patch: Patch) -> None:
 
 def a_channel_further_back_is_named(patch: Patch) -> None:
     def last(notification: Notification, names: Iterable[str]) -> str | None:
-        return max((name for name in names if name in notification.channels), key=notification.channels.get, default=None)
+        return max(
+            (name for name in names if name in notification.channels), key=notification.channels.get, default=None
+        )
 
     patch.setattr(hubd.core.replay, "channel_for", last)
 
@@ -236,8 +237,8 @@ PLANTED: list[Callable[[Patch], None]] = [
     the_welcome_s_cursor_is_ahead_of_the_replay,
     the_watermark_of_an_emptied_ring_is_dropped,
     the_common_floor_is_dropped,
-    a_replay_begins_one_too_late,
-    a_replay_begins_one_too_early,
+    a_replay_leaves_the_first_one_out,
+    a_replay_begins_with_what_the_cursor_names,
     live_frames_are_queued_during_the_catch_up,
     whoever_unsubscribed_goes_on_getting_frames,
     whoever_unsubscribed_goes_on_getting_the_replay,
