@@ -25,7 +25,7 @@ from tests.model.machine import HubMachine
 from tests.model.world import Broken
 
 Patch = pytest.MonkeyPatch
-ENOUGH = 600
+ENOUGH = 1500
 SEED = 7
 
 

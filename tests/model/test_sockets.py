@@ -16,16 +16,19 @@ from tests.model.world import Broken
 
 CROWD = 40
 PER_HUB = 20
+SLICED = Limits(slice=1, few=16, write_bytes=500)
+"""A broadcast takes its time, and what is for few goes out meanwhile."""
 
 
 class Stage:
     """Where histories happen: a hub with a crowd that only listens; a fresh one now and then."""
 
-    def __init__(self, crowd: int, per_hub: int) -> None:
+    def __init__(self, crowd: int, per_hub: int, limits: Limits | None = None) -> None:
         self._loop = Loop()
         self._random = Random(SEED)
         self._crowd = crowd
         self._per_hub = per_hub
+        self._limits = limits
         self._live: LiveHub | None = None
         self._stack = ExitStack()
         self._found: Exception | None = None
@@ -44,7 +47,7 @@ class Stage:
     def _run(self, story: Story) -> None:
         if self.histories % self._per_hub == 0:
             self._clear()
-            limits = Limits(
+            limits = self._limits or Limits(
                 slice=self._random.choice([1, 3, 8]),
                 few=self._random.choice([0, 2, 16]),
                 write_bytes=self._random.choice([500, 5000, 65536]),
@@ -118,7 +121,7 @@ def test_histories_with_a_large_crowd(stage: Stage) -> None:
 
 
 @pytest.mark.timeout(120)
-@pytest.mark.parametrize("stage", [(CROWD, PER_HUB)], indirect=True)
+@pytest.mark.parametrize("stage", [(CROWD, PER_HUB, SLICED)], indirect=True)
 @pytest.mark.parametrize(
     "plant",
     [
@@ -136,7 +139,7 @@ def test_a_planted_bug_is_found_over_sockets(
     with monkeypatch.context() as patch:
         plant(patch)
         with pytest.raises(Broken) as found:
-            run(stage, 100, 3)
+            run(stage, 200, 3)
     print(f"{plant.__name__}: {str(found.value).splitlines()[0]}")
 
 
