@@ -27,6 +27,10 @@ class Ids:
         """A name for a connection, not to be guessed."""
         return f"{self._random.getrandbits(96):024x}"
 
+    def ticket(self) -> str:
+        """A proof, not to be guessed."""
+        return f"{self._random.getrandbits(192):048x}"
+
     def epoch(self) -> str:
         """A name for one life of the sequence."""
         return "".join(self._random.choices(_EPOCH_ALPHABET, k=10))

@@ -71,13 +71,15 @@ class Connection(Outlet):
     reads them from the rings, as its ``replays`` say, one after the other. ``topics`` maps each topic that it is
     subscribed to to the sequence number after which it gets it, ``since`` is the same for the broadcast and the user's
     own channel; ``missed`` says between which numbers something of a channel was evicted before it could read it.
-    ``paused``: its transport takes no more bytes for now. Times are seconds of the monotonic clock.
+    ``paused``: its transport takes no more bytes for now; ``closing``: it has been told to go. Times are seconds of the
+    monotonic clock.
     """
 
     __slots__ = (
         "acked",
         "acks",
         "address",
+        "closing",
         "control",
         "counted",
         "gap_told",
@@ -99,6 +101,10 @@ class Connection(Outlet):
     )
 
     transport_name = "none"
+    answers_pings = True
+    """Whether the other side answers a ``ping``, so that its silence means that it is gone."""
+    ping_s: float | None = None
+    """Seconds between two pings; None leaves that to the config."""
 
     def __init__(self, id: str, identity: Identity, form: Form, *, control: bool, acks: bool, now: float) -> None:
         self.id = id
@@ -120,6 +126,7 @@ class Connection(Outlet):
         self.counted = 0
         self.gap_told = False
         self.missed: dict[str, list[tuple[int, int]]] | None = None
+        self.closing = False
         self.visibility: Visibility | None = None
         self.acked: deque[str] | None = None
         self.pinged_at = now
@@ -165,6 +172,14 @@ class Connection(Outlet):
     def put_control(self, fields: dict[str, Any]) -> None:
         """Put a control frame or a reply into the outbox; the pump must hear of it (``Pump.schedule``)."""
         self.outbox.append(self.form.control(fields))
+
+    def put_gap(self, fields: dict[str, Any]) -> None:
+        """Tell it of a gap, by the frame with these fields."""
+        self.put_control(fields)
+
+    def ping(self, cursor: str) -> None:
+        """Put into the outbox what shows that the hub is there; ``cursor`` is where the connection then stands."""
+        self.put_control({"hub": "ping", "cursor": cursor})
 
     def record_acks(self, ids: list[str]) -> None:
         """Remember what it acked, to be read back."""

@@ -133,9 +133,9 @@ def put_gaps(connection: Connection, channels: list[str | None], reason: str) ->
         return
     if connection.control:
         for channel in channels:
-            connection.put_control(gap_fields(channel, reason))
+            connection.put_gap(gap_fields(channel, reason))
     elif not connection.gap_told:
-        connection.put_control(gap_fields(channels[0] if len(channels) == 1 else None, reason))
+        connection.put_gap(gap_fields(channels[0] if len(channels) == 1 else None, reason))
     connection.gap_told = True
 
 

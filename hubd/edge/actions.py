@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from hubd.config import Config
 from hubd.core import protocol
 from hubd.core.channel import Channel, Kind
 from hubd.core.connection import Connection
@@ -14,6 +15,7 @@ from hubd.core.protocol import Ref, read_action, ref_of, refusal, reply
 from hubd.edge.limits import Pace
 from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.hub import Hub
+from hubd.log_events import log_event
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd.actions")
@@ -41,15 +43,19 @@ class Actions:
     """Does what connections ask for; ``pace`` is the limit of publishing."""
 
     def __init__(self, hub: Hub, tokens: Tokens, tasks: Tasks, pace: Pace) -> None:
-        limits = hub.config.limits
         self._hub = hub
         self._tokens = tokens
         self._tasks = tasks
         self._pace = pace
+        self._waiting: dict[Connection, _Waiting] = {}
+        self.apply(hub.config)
+
+    def apply(self, config: Config) -> None:
+        """Go by these limits from now on."""
+        limits = config.limits
         self._depth = limits.json_depth
         self._keys = limits.json_keys
         self._waiting_bytes = limits.queue_bytes
-        self._waiting: dict[Connection, _Waiting] = {}
 
     def take(self, connection: Connection, payload: bytes) -> None:
         """A message came in: do what it says and answer; a bad one is told so, and the connection stays.
@@ -74,7 +80,7 @@ class Actions:
             action = read_action(message, self._depth, self._keys)
             self._do(connection, action, ref)
         except Problem as problem:
-            self._answer(connection, ref, refusal(ref, problem))
+            self._refuse(connection, ref, problem)
 
     def _do(self, connection: Connection, action: protocol.Action, ref: Ref) -> None:
         def done(fields: Fields) -> None:
@@ -85,7 +91,7 @@ class Actions:
             case protocol.Ping() | protocol.Pong():
                 done({})
             case protocol.Ack():
-                self._hub.ack(connection, action.named())
+                self._hub.ack(connection.identity.user, action.named(), [connection])
                 done({})
             case protocol.Visible():
                 self._hub.attendance.set_visibility(connection, action.visibility())
@@ -101,6 +107,10 @@ class Actions:
             case protocol.Auth():
                 self._later(connection, ref, self._authenticate(connection, action.token, done))
 
+    def _refuse(self, connection: Connection, ref: Ref, problem: Problem) -> None:
+        self._hub.counts.problems[problem.code] += 1
+        self._answer(connection, ref, refusal(ref, problem))
+
     def _answer(self, connection: Connection, ref: Ref, fields: Fields) -> None:
         if connection not in self._hub.registry.connections:
             return  # it ended meanwhile: nothing may come behind its close frame
@@ -115,10 +125,10 @@ class Actions:
             try:
                 await work
             except Problem as problem:
-                self._answer(connection, ref, refusal(ref, problem))
-            except Exception:
-                log.exception("an action failed")
-                self._answer(connection, ref, refusal(ref, Problem("internal", "the hub failed; it was logged")))
+                self._refuse(connection, ref, problem)
+            except Exception as error:
+                log_event(log, "action_failed", error)
+                self._refuse(connection, ref, Problem("internal", "the hub failed; it was logged"))
             finally:
                 self._go_on(connection)
 

@@ -3,10 +3,11 @@
 from aiohttp import web
 
 from hubd.config import Config
-from hubd.core.errors import BAD_TOKEN, Problem
+from hubd.core.errors import BAD_TOKEN, REVOKED, Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.keys import PREFIX, ApiKeys
 from hubd.edge.origin import Origins
+from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import TokenRefused, Tokens, dev_identity
 
 COOKIE = "hubd_token"
@@ -22,22 +23,36 @@ class Authenticator:
     never passed over for the next, so that nobody acts as somebody else than he meant to.
     """
 
-    def __init__(self, tokens: Tokens, keys: ApiKeys, origins: Origins, config: Config, dev: bool = False) -> None:
+    def __init__(
+        self, tokens: Tokens, tickets: Tickets, keys: ApiKeys, origins: Origins, config: Config, dev: bool = False
+    ) -> None:
         self._tokens = tokens
+        self._tickets = tickets
         self._keys = keys
         self._origins = origins
-        self._query_token = config.auth.query_token
         self._dev = dev
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Go by this config from now on."""
+        self._query_token = config.auth.query_token
 
     async def user(self, request: web.Request) -> Identity:
         """The user who is asking; ``Problem``: unauthorized without a good token, forbidden for an API key or a page
         that may not use the cookie, unavailable while the token's key can't be had."""
+        return await self._user(request, tickets=False)
+
+    async def streaming(self, request: web.Request) -> Identity:
+        """The user who opens an SSE stream or polls, by a ticket too; ``Problem`` as for ``user``."""
+        return await self._user(request, tickets=True)
+
+    async def _user(self, request: web.Request, *, tickets: bool) -> Identity:
         bearer = _bearer(request)
         if bearer is not None and bearer.startswith(PREFIX):
             self._api_key(bearer)
             raise Problem("forbidden", f"this is for users, not for servers: {_HOW_USER}")
         try:
-            identity = await self._identity(request, bearer)
+            identity = await self._identity(request, bearer, tickets=tickets)
         except TokenRefused as refused:
             raise _problem(refused) from None
         if identity is None:
@@ -77,13 +92,15 @@ class Authenticator:
         if bearer is not None and bearer.startswith(PREFIX):
             raise TokenRefused(BAD_TOKEN, "an API key opens no connection: a user's token does")
         try:
-            return await self._identity(request, bearer, websocket=True)
+            return await self._identity(request, bearer, websocket=True, tickets=True)
         except TokenRefused as refused:
             if refused.temporary:
                 raise _problem(refused) from None
             raise
 
-    async def _identity(self, request: web.Request, bearer: str | None, *, websocket: bool = False) -> Identity | None:
+    async def _identity(
+        self, request: web.Request, bearer: str | None, *, websocket: bool = False, tickets: bool
+    ) -> Identity | None:
         """By the first proof of a user that there is; None without any."""
         if bearer is not None:
             return await self._tokens.verify(bearer)
@@ -95,6 +112,8 @@ class Authenticator:
                     f" else {_HOW_USER}",
                 )
             return await self._tokens.verify(cookie)
+        if tickets and "ticket" in request.query:
+            return self._ticket_holder(request.query["ticket"])
         if "token" in request.query:
             if not self._query_token:
                 raise TokenRefused(BAD_TOKEN, f"?token= is off ([auth] query_token): {_HOW_USER}")
@@ -102,6 +121,12 @@ class Authenticator:
         if self._dev and "user" in request.query:
             return dev_identity(request.query["user"])
         return None
+
+    def _ticket_holder(self, ticket: str) -> Identity:
+        identity = self._tickets.identity(ticket)
+        if self._tokens.revocations.cover(identity):
+            raise TokenRefused(REVOKED, "the token behind this ticket has been revoked")
+        return identity
 
     def _api_key(self, bearer: str) -> ApiKey:
         key = self._keys.find(bearer)

@@ -23,8 +23,10 @@ def form_of(subprotocol: str | None) -> Form:
     return BINARY_FORM if subprotocol == MSGPACK else TEXT_FORM
 
 
-FRAMING_SLOTS = ("closing", "endpoint", "frames_in_second", "reader", "second", "transport")
-"""What a subclass has to have in its slots, besides ``address`` and ``heard_at``, which a connection has already."""
+FRAMING_SLOTS = ("frames_in_second", "reader", "second")
+"""What a connection that is framed has to have in its slots."""
+STRANGER_SLOTS = (*FRAMING_SLOTS, "address", "closing", "control", "endpoint", "form", "heard_at", "transport")
+"""The same for what is no connection, and so has nothing of all that yet."""
 
 
 class Framing(asyncio.Protocol):

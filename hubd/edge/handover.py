@@ -1,4 +1,4 @@
-"""Takes a connection's transport out of aiohttp's hands and gives it to a protocol of hubd's own.
+"""Takes a connection's transport out of aiohttp's hands and gives it to a protocol of hubd's own, and back.
 
 aiohttp has read the request; its handler object, reader and task cost more memory than everything hubd keeps of a
 connection, so they are let go. This leans on details of aiohttp 3.14 that no documentation promises, which is why it
@@ -6,10 +6,14 @@ stands alone in this file, with a test that fails when a release changes them.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
+
+HttpServer = Callable[[], Any]
+"""Makes aiohttp's protocol for one more connection, as in hubd.edge.http_server."""
 
 
 class _HandedOver(web.Response):
@@ -44,3 +48,32 @@ def take_over(request: web.Request, head: bytes, protocol: asyncio.Protocol) -> 
     if behind:
         protocol.data_received(bytes(behind))
     return _HandedOver()
+
+
+def server_of(request: web.Request) -> HttpServer:
+    """The server that a request came by; ask before the transport is taken over."""
+    handler: Any = request.protocol
+    server: HttpServer = handler._manager
+    return server
+
+
+def is_pipelined(request: web.Request) -> bool:
+    """Whether the client has sent its next request already: aiohttp has read it, and it can't be handed on."""
+    handler: Any = request.protocol
+    return bool(handler._messages)
+
+
+def give_back(transport: asyncio.Transport, server: HttpServer, behind: bytes, *, paused: bool) -> None:
+    """Give a transport that was taken over back to aiohttp, like one between requests, with what has come in meanwhile.
+
+    ``paused``: the transport has told the protocol before to pause writing, and will tell this one to resume.
+    """
+    protocol = server()
+    transport.set_protocol(protocol)
+    protocol.connection_made(transport)
+    protocol.kept_alive()
+    if paused:
+        protocol.pause_writing()
+    transport.resume_reading()
+    if behind:
+        protocol.data_received(behind)

@@ -11,14 +11,15 @@ from hubd.core.errors import BAD_TOKEN, Disconnect, Problem
 from hubd.core.identity import Identity
 from hubd.core.protocol import Auth, Ref, read_action, ref_of, refusal, reply
 from hubd.edge import frames
-from hubd.edge.framing import FRAMING_SLOTS, Framing
+from hubd.edge.framing import FRAMING_SLOTS, STRANGER_SLOTS, Framing
 from hubd.edge.tokens import TokenRefused
+from hubd.edge.writing import Streaming
 
 if TYPE_CHECKING:
     from hubd.edge.endpoint import Endpoint
 
 
-class WebSocketConnection(Framing, Connection):
+class WebSocketConnection(Streaming, Framing):
     """A user's WebSocket."""
 
     __slots__ = (*FRAMING_SLOTS, "subprotocol")
@@ -36,65 +37,16 @@ class WebSocketConnection(Framing, Connection):
         self.subprotocol = subprotocol
         self.begin(endpoint, address)
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The transport is ours; what the attachment put into the outbox can go out."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.set_write_buffer_limits(high=0)  # so that `paused` says whether the transport's buffer is empty
-        # Of what it holds from before, when that was much, only the protocol before us has been told.
-        self.paused = transport.get_write_buffer_size() > 0
-        self.send = _direct_send(transport)
-        self.endpoint.hub.pump.flush(self)
-
-    def write(self, data: bytes) -> None:
-        """Hand bytes to the socket, and what it doesn't take to the transport, which then pauses us."""
-        assert self.send is not None
-        try:
-            sent = self.send(data)
-        except (BlockingIOError, InterruptedError):
-            sent = 0
-        except OSError:
-            self.transport.abort()
-            return
-        if sent != len(data):
-            self.transport.write(data[sent:])
-
-    def pause_writing(self) -> None:
-        """The transport has bytes that the socket doesn't take."""
-        self.paused = True
-
-    def resume_writing(self) -> None:
-        """It has got rid of them."""
-        self.paused = False
-        self.counted = self.queued = 0
-        if self.outbox or self.replays:
-            self.endpoint.hub.pump.schedule(self)
-
-    def unsent(self) -> int:
-        """Bytes in the transport's buffer."""
-        return self.transport.get_write_buffer_size()
-
-    def put(self, frame: bytes) -> None:
-        """Send a frame, behind what already waits."""
-        self.outbox.append(frame)
-        self.endpoint.hub.pump.schedule(self)
-
     def on_message(self, payload: bytes) -> None:
         """An action, or what should be one."""
         self.endpoint.actions.take(self, payload)
 
-    def on_gone(self) -> None:
-        """Off all registries."""
-        self.endpoint.hub.lost(self)
-        self.outbox.clear()
-
     def ping(self, cursor: str) -> None:
         """Ask whether the other side is still there; hubd.v1 is told where it stands as well."""
         if self.control:
-            self.put_control({"hub": "ping", "cursor": cursor})
+            super().ping(cursor)
         else:
             self.outbox.append(frames.ping_frame())
-        self.endpoint.hub.pump.schedule(self)
 
     def end(self, why: Disconnect, retry_after: float = 0.0) -> None:
         """Tell the other side why and close; what it is still owed goes first."""
@@ -108,29 +60,6 @@ class WebSocketConnection(Framing, Connection):
         """End the connection, off the registries first."""
         self.endpoint.hub.end(self, why, retry_after)
 
-    def abort(self) -> None:
-        """Drop the transport."""
-        self.closing = True
-        self.outbox.clear()
-        self.transport.abort()
-
-
-def _direct_send(transport: asyncio.Transport) -> Callable[[bytes], int]:
-    """The socket's own ``send``: it is used only while the transport's buffer is empty, and saves half the cost.
-
-    Where there is no such socket (other event loops), the transport takes everything.
-    """
-    socket = getattr(transport.get_extra_info("socket"), "_sock", None)
-    if socket is not None:
-        send: Callable[[bytes], int] = socket.send
-        return send
-
-    def through_transport(data: bytes) -> int:
-        transport.write(data)
-        return len(data)
-
-    return through_transport
-
 
 STRANGER_BYTES = 10_240
 """The size of a message from somebody unknown: room for the longest token and what is around it, no more work."""
@@ -143,14 +72,10 @@ class Unauthenticated(Framing):
     """
 
     __slots__ = (
-        *FRAMING_SLOTS,
+        *STRANGER_SLOTS,
         "_enter",
         "_events",
         "_verifying",
-        "address",
-        "control",
-        "form",
-        "heard_at",
         "opened_at",
     )
 
@@ -184,6 +109,11 @@ class Unauthenticated(Framing):
     def on_gone(self) -> None:
         """Not awaited any more."""
         self.endpoint.unauthenticated.pop(self, None)
+
+    def refuse(self, why: Disconnect, retry_after: float = 0.0) -> None:
+        """End it, and count that it was never taken in."""
+        self.endpoint.hub.counts.refused[why.reason] += 1
+        super().refuse(why, retry_after)
 
     def handle(self, event: frames.Event) -> None:
         """Act on one event, or keep it for the connection that this may become."""
@@ -265,7 +195,7 @@ class Unauthenticated(Framing):
 class Refused(Framing):
     """A WebSocket that was let in only to be told why it can't stay: browsers can't read a refused handshake."""
 
-    __slots__ = (*FRAMING_SLOTS, "_retry_after", "_why", "address", "control", "form", "heard_at")
+    __slots__ = (*STRANGER_SLOTS, "_retry_after", "_why")
 
     def __init__(
         self,

@@ -5,6 +5,7 @@ import base64
 import hashlib
 import logging
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 from urllib.parse import urlencode
 
@@ -21,7 +22,9 @@ from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
 from hubd.edge.keys import ApiKeys
 from hubd.edge.origin import Origins
+from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import TokenRefused, Tokens
+from hubd.ids import Ids
 from hubd.tasks import Tasks
 from hubd.testing import FakeClock
 
@@ -58,7 +61,10 @@ class Door:
         config = Config(server=Server(public_url=OWN), auth=auth)
         self.tokens = Tokens(auth, FakeClock(NOW), Tasks(), dev=dev)
         origins = Origins(config.server.public_url, auth.origins, dev)
-        self.authenticator = Authenticator(self.tokens, ApiKeys(auth.api_keys), origins, config, dev)
+        self.clock = FakeClock(NOW)
+        self.tickets = Tickets(self.clock, Ids(self.clock, Random(1)))
+        keys = ApiKeys(auth.api_keys)
+        self.authenticator = Authenticator(self.tokens, self.tickets, keys, origins, config, dev)
 
 
 def request(

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from aiohttp.base_protocol import BaseProtocol
 from aiohttp.web_protocol import RequestHandler
 
 from hubd.edge.websocket import Unauthenticated
 from tests.edge.conftest import StartHub
+from tests.edge.http_clients import PollClient, poller, proof
 from tests.edge.live_hub import HOST, LiveHub, eventually
 from tests.edge.ws_client import JSON, MSGPACK, PING, PONG, TEXT, Client, Frame, handshake, masked
 
@@ -60,7 +62,7 @@ async def test_much_that_comes_in_while_the_token_is_still_looked_at(
 ) -> None:
     """aiohttp stops reading then; the handover must start it again."""
     hub = await start_hub(limits={"frames_per_s": 0})
-    authenticator = hub.edge.endpoint._authenticator
+    authenticator = hub.edge.endpoint.authenticator
     connecting = authenticator.connecting
 
     async def slowly(request: web.Request) -> Any:
@@ -134,6 +136,67 @@ async def test_after_a_refused_upgrade_the_connection_serves_on(hub: LiveHub) ->
     await reader.readexactly(length)
     writer.write(b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\n")
     assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+# Given back
+
+
+def test_what_giving_back_touches_is_still_there() -> None:
+    assert {"_messages", "_paused"} <= {*RequestHandler.__slots__, *BaseProtocol.__slots__}
+    beginning = inspect.getsource(RequestHandler.start)
+    assert "assert manager is not None" in beginning, "so nothing that is closing may be given back"
+
+
+async def given_back(hub: LiveHub, **headers: str) -> PollClient:
+    """A connection that was taken over for a poll, and is aiohttp's again."""
+    client = await poller(hub)
+    await client.ask_and_wait(hub.hub.attendance.cursor(), headers=headers)
+    await hub.publish("user:42", n=0)
+    await client.got()
+    return client
+
+
+async def test_what_is_given_back_serves_all_kinds_of_requests(hub: LiveHub) -> None:
+    client = await given_back(hub)
+    client.request("/health/live")
+    assert (await client.answer()).body == {"status": "ok"}
+    body = json.dumps({"to": "user:42", "notification": {"type": "x", "body": "y" * 20_000}}).encode()
+    client.request("/api/notifications", {"Authorization": hub.bearer("backend")}, "POST", body)
+    assert (await client.answer()).status == 202
+    client.request("/nowhere")
+    assert (await client.answer()).status == 404
+    client.request("/notifications", proof(hub, "42") | {"Accept": "text/event-stream"})
+    assert (await client.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+    await eventually(lambda: [one.transport_name for one in hub.hub.registry.connections] == ["sse"])
+
+
+async def test_what_is_given_back_is_known_to_aiohttp_until_it_ends(hub: LiveHub) -> None:
+    clients = [await given_back(hub) for _ in range(5)]
+    await hub.call("GET", "/health/live")
+    assert len(hub.server().connections) == 6
+    for client in clients:
+        client.hang_up()
+    await eventually(lambda: len(hub.server().connections) == 1)
+
+
+async def test_a_stop_closes_what_was_given_back(start_hub: StartHub) -> None:
+    hub = await start_hub()
+    client = await given_back(hub)
+    async with asyncio.timeout(5):
+        await hub.stop_listening()
+    assert await client.at_end()
+
+
+async def test_taken_and_given_back_again_and_again(hub: LiveHub) -> None:
+    """Neither handlers nor tasks pile up."""
+    client = await given_back(hub)
+    before = len(asyncio.all_tasks()), alive(RequestHandler)
+    for n in range(200):
+        await client.ask_and_wait(hub.hub.attendance.cursor())
+        await hub.publish("user:42", n=n)
+        await client.got()
+    await asyncio.sleep(0)
+    assert (len(asyncio.all_tasks()), alive(RequestHandler)) <= (before[0] + 1, before[1] + 1)
 
 
 # What is left of aiohttp
