@@ -23,8 +23,8 @@ class Broker(Protocol):
     keeps order and replay right without locks. ``publish`` may wait; it returns after the call for its notification.
     """
 
-    def start(self, on_publication: OnPublication) -> None:
-        """From now on publications are handed to this function."""
+    def start(self, on_publication: OnPublication, sequence: int = 0) -> None:
+        """From now on publications are handed to this function; ``sequence`` was the last one's number."""
         ...
 
     async def publish(self, notification: Notification) -> Published:
@@ -39,9 +39,10 @@ class LocalBroker:
         self._sequence = 0
         self._on_publication: OnPublication | None = None
 
-    def start(self, on_publication: OnPublication) -> None:
-        """Hand publications to this function."""
+    def start(self, on_publication: OnPublication, sequence: int = 0) -> None:
+        """Hand publications to this function; the first one's number comes after ``sequence``."""
         self._on_publication = on_publication
+        self._sequence = sequence
 
     async def publish(self, notification: Notification) -> Published:
         """Give it the next number and hand it on at once."""

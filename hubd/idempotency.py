@@ -2,8 +2,8 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Generic, NamedTuple, TypeVar
 
 from hubd.clock import Clock
 from hubd.core.errors import Problem
@@ -13,29 +13,37 @@ Key = tuple[str, str]
 """Whose id, and the id."""
 
 
-class _Known(Generic[Answer]):
-    """A call that was begun; ``since`` is when its answer came."""
+class _Begun(Generic[Answer]):
+    """A call that is under way."""
 
-    __slots__ = ("answer", "fingerprint", "since")
+    __slots__ = ("answer", "fingerprint")
 
     def __init__(self, fingerprint: bytes, answer: "asyncio.Future[Answer]") -> None:
         self.fingerprint = fingerprint
         self.answer = answer
-        self.since = 0.0
+
+
+class Answered(NamedTuple, Generic[Answer]):
+    """A call that got its answer ``since`` then (monotonic seconds)."""
+
+    fingerprint: bytes
+    answer: Answer
+    since: float
 
 
 class Idempotency(Generic[Answer]):
     """Remembers answers by (publisher, id) for ``window_s`` seconds, in tables of ``entries`` at most, oldest out.
 
     What is put into one table pushes nothing out of another: so clients can't make the hub forget a server's ids.
+    Both figures may be set anew at any time.
     """
 
     def __init__(self, clock: Clock, window_s: float, entries: int) -> None:
         self._clock = clock
-        self._window_s = window_s
-        self._entries = entries
-        self._under_way: dict[Key, _Known[Answer]] = {}
-        self._tables: dict[str, OrderedDict[Key, _Known[Answer]]] = {}  # each by the time of the answers, none empty
+        self.window_s = window_s
+        self.entries = entries
+        self._under_way: dict[Key, _Begun[Answer]] = {}
+        self._tables: dict[str, OrderedDict[Key, Answered[Answer]]] = {}  # each by the time of the answers, none empty
 
     def __len__(self) -> int:
         return sum(map(len, self._tables.values()))
@@ -50,15 +58,15 @@ class Idempotency(Generic[Answer]):
         """
         key = (publisher, id)
         self._forget(table)
-        known = self._under_way.get(key)
+        known: _Begun[Answer] | Answered[Answer] | None = self._under_way.get(key)
         if known is None and table in self._tables:
             known = self._tables[table].get(key)
         if known is not None:
             if known.fingerprint != fingerprint:
                 raise Problem("id_conflict", f"the id {id!r} was used for another notification; choose a new one")
-            return await asyncio.shield(known.answer), True
+            return await asyncio.shield(known.answer) if isinstance(known, _Begun) else known.answer, True
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        begun = self._under_way[key] = _Known(fingerprint, answer)
+        self._under_way[key] = _Begun(fingerprint, answer)
         try:
             result = await work()
         except BaseException as error:
@@ -67,13 +75,22 @@ class Idempotency(Generic[Answer]):
             answer.exception()  # whoever waits is told; that nobody may wait is no fault
             raise
         else:
-            begun.since = self._clock.monotonic()
-            self._tables.setdefault(table, OrderedDict())[key] = begun
+            self.put_back(table, key, Answered(fingerprint, result, self._clock.monotonic()))
             self._forget(table)
         finally:
             del self._under_way[key]
         answer.set_result(result)
         return result, False
+
+    def answered(self) -> Iterator[tuple[str, Key, Answered[Answer]]]:
+        """All that is remembered: its table, whose id, and the answer; of each table the oldest first."""
+        for name, table in self._tables.items():
+            for key, known in table.items():
+                yield name, key, known
+
+    def put_back(self, table: str, key: Key, known: Answered[Answer]) -> None:
+        """Remember an answer; it has to be the youngest of its table."""
+        self._tables.setdefault(table, OrderedDict())[key] = known
 
     def expire(self) -> None:
         """Let go of all that is too old."""
@@ -83,10 +100,10 @@ class Idempotency(Generic[Answer]):
     def _forget(self, table: str) -> None:
         """Let go of what is too old in a table, or too much."""
         known = self._tables.get(table)
-        oldest = self._clock.monotonic() - self._window_s
+        oldest = self._clock.monotonic() - self.window_s
         while known:
             first = next(iter(known.values()))
-            if len(known) <= self._entries and first.since > oldest:
+            if len(known) <= self.entries and first.since > oldest:
                 return
             known.popitem(last=False)
         self._tables.pop(table, None)

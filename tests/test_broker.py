@@ -55,3 +55,9 @@ async def test_a_failure_is_the_publishers_and_its_number_is_used_up() -> None:
     with pytest.raises(RuntimeError):
         await broker.publish(published("a", id="bad"))
     assert await broker.publish(published("a", id="good")) == Published(2, 2)
+
+
+async def test_the_local_one_goes_on_from_a_number() -> None:
+    broker, handed_on = LocalBroker(), []
+    broker.start(lambda sequence, notification: handed_on.append(sequence) or 0, 41)
+    assert [(await broker.publish(published("t"))).sequence for _ in range(2)] == handed_on == [42, 43]

@@ -281,3 +281,37 @@ async def test_one_that_takes_long_doesnt_keep_others_from_being_forgotten() -> 
     assert await slow == ("answer to slow", False)
     assert desk.remembered() == 2
     assert (await desk.call("slow"))[1] is True
+
+
+# --- Put back, as after a restart
+
+
+async def test_what_is_put_back_is_as_it_was() -> None:
+    desk = Desk(entries=3)
+    for id in ("a", "b"):
+        await desk.call(id)
+        desk.clock.advance(10)
+    await desk.call("a", publisher="user:ada", table="users")
+    later = Desk(entries=3)
+    later.clock.advance(20)
+    for table, key, known in desk.once.answered():
+        later.once.put_back(table, key, known)
+    assert await later.call("a") == ("answer to a", True)
+    assert await later.call("a", publisher="user:ada", table="users") == ("answer to a", True)
+    assert later.work.done == []
+    with pytest.raises(Problem):
+        await later.call("b", "other")
+    later.clock.advance(WINDOW_S - 10 - 10)
+    assert await later.call("a") == ("answer to a", False)
+    assert await later.call("b") == ("answer to b", True)
+
+
+async def test_what_is_under_way_has_no_answer_to_be_put_back() -> None:
+    desk = Desk()
+    desk.work.gate = asyncio.Event()
+    call = asyncio.ensure_future(desk.call("a"))
+    await asyncio.sleep(0)
+    assert [*desk.once.answered()] == []
+    desk.work.gate.set()
+    await call
+    assert [(table, key) for table, key, _ in desk.once.answered()] == [("", ("backend", "a"))]

@@ -3,9 +3,10 @@
 import heapq
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator
+from itertools import groupby, islice
 from operator import attrgetter
+from typing import NamedTuple
 
 from hubd.core.notification import Notification
 
@@ -19,6 +20,15 @@ WATERMARK_S = 3600.0
 """For how long, and for how many channels, it is remembered one by one that something was evicted from them."""
 
 _sequence = attrgetter("sequence")
+_notification = attrgetter("notification")
+
+
+class Mark(NamedTuple):
+    """The last one that was pushed out of a channel's ring, by its sequence number, known since (monotonic s)."""
+
+    name: str
+    evicted: int
+    since: float
 
 
 class Entry:
@@ -57,6 +67,14 @@ class Rings:
         self.floor = 0
         """Before this sequence number it isn't known any more from which channels something was evicted."""
         self.bytes = 0
+        self.evictions = {"per_channel": 0, "ttl_s": 0, "max_bytes": 0}
+        """How many entries were pushed out so far, by the limit that they were over."""
+
+    def resize(self, per_channel: int, ttl_s: float, max_bytes: int) -> None:
+        """Keep so much from now on; what is too much goes with the next ``expire`` or its channel's next ``append``."""
+        self._per_channel = per_channel
+        self._ttl_s = ttl_s
+        self._max_bytes = max_bytes
 
     def append(self, notification: Notification, now: float) -> None:
         """Keep a notification that has its sequence number in the ring of each of its channels."""
@@ -64,12 +82,15 @@ class Rings:
         if notification.live_only:
             return
         notification.kept_at = now
+        self._keep(notification, notification.channels, now)
+
+    def _keep(self, notification: Notification, names: Iterable[str], now: float) -> None:
         self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
         self.bytes += notification.size + notification.noted * USER_BYTES
         for _, users in notification.audience:
             self.bytes += users.size if users.references == 0 else 0
             users.references += 1
-        for name in notification.channels:
+        for name in names:
             ring = self._rings.get(name)
             if ring is None:
                 evicted, _ = self._watermarks.pop(name, (0, 0.0))
@@ -80,8 +101,8 @@ class Rings:
             self._by_age[entry] = None
             notification.references += 1
             self.bytes += REFERENCE_BYTES
-            if len(ring.entries) > self._per_channel:
-                self._evict(ring.entries[0], now)
+            while len(ring.entries) > self._per_channel:
+                self._evict(ring.entries[0], now, "per_channel")
         self._make_room(now)
 
     def expire(self, now: float) -> None:
@@ -91,7 +112,7 @@ class Rings:
             entry = next(iter(self._by_age), None)
             if entry is None or entry.notification.kept_at > oldest_kept:
                 break
-            self._evict(entry, now)
+            self._evict(entry, now, "ttl_s")
         self._make_room(now)
         while self._watermarks:
             name, (sequence, since) = next(iter(self._watermarks.items()))
@@ -102,12 +123,13 @@ class Rings:
 
     def _make_room(self, now: float) -> None:
         while self.bytes > self._max_bytes and self._by_age:
-            self._evict(next(iter(self._by_age)), now)
+            self._evict(next(iter(self._by_age)), now, "max_bytes")
 
-    def _evict(self, entry: Entry, now: float) -> None:
+    def _evict(self, entry: Entry, now: float, limit: str) -> None:
         """Push out a ring's oldest entry; a gap for whoever stands before it, unless its own ttl had run out."""
         if entry.notification.expires_at > now:
             entry.ring.evicted = entry.sequence
+        self.evictions[limit] += 1
         self._drop(entry, now)
 
     def _drop(self, entry: Entry, now: float) -> None:
@@ -172,6 +194,32 @@ class Rings:
         alive = [found for found in reversed(self._by_id.get(id, ())) if found.expires_at > now]
         return sorted(alive, key=lambda found: found.sender is not None)
 
+    # What outlives the process
+
+    def kept(self) -> Iterator[tuple[Notification, list[str]]]:
+        """Every notification that is kept, in sequence, each with the channels whose rings (still) have it."""
+        for notification, entries in groupby(self._by_age, key=_notification):
+            yield notification, [entry.ring.name for entry in entries]
+
+    def marks(self, now: float) -> Iterator[Mark]:
+        """What was evicted from which channel, as far as that is known one by one; the longest known first."""
+        for name, (sequence, since) in self._watermarks.items():
+            yield Mark(name, sequence, since)
+        for ring in self._rings.values():
+            if ring.evicted:
+                yield Mark(ring.name, ring.evicted, now)
+
+    def put_back_mark(self, mark: Mark) -> None:
+        """Know again what was evicted; before anything of that channel is put back, and in the order of ``marks``."""
+        self._watermarks[mark.name] = (mark.evicted, mark.since)
+
+    def put_back(self, notification: Notification, names: Iterable[str], now: float) -> None:
+        """Keep again what has its sequence number and its ``kept_at``, in the rings of these of its channels.
+
+        In the order of ``kept``. What doesn't fit into these rings, which may be smaller now, is evicted: a gap.
+        """
+        self._keep(notification, names, now)
+
     def evicted(self, name: str) -> int:
         """The sequence number of the last notification that was pushed out of this channel's ring; 0 if none was."""
         ring = self._rings.get(name)
@@ -204,6 +252,11 @@ class Rings:
         ring = self._rings.get(name)
         return len(ring.entries) if ring else 0
 
-    def names(self) -> Iterable[str]:
+    @property
+    def entries(self) -> int:
+        """How many entries all rings hold."""
+        return len(self._by_age)
+
+    def names(self) -> Collection[str]:
         """The channels whose rings hold something."""
         return self._rings.keys()

@@ -1,6 +1,7 @@
 """Durable subscriptions: which topics a user is joined to at each connect, and under what permission."""
 
 from collections import OrderedDict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -60,17 +61,23 @@ _NOBODY = Snapshot(UserSet())
 
 
 class MemorySubscriptions:
-    """Durable subscriptions for as long as the process lives."""
+    """Durable subscriptions for as long as the process lives.
+
+    ``grant_s``: for how long a user's own counts after the last check; it may be set anew at any time.
+    """
 
     def __init__(self, numbers: UserNumbers, grant_s: float) -> None:
         self._numbers = numbers
-        self._grant_s = grant_s
+        self.grant_s = grant_s
         self._of: dict[str, dict[str, Grant]] = {}
         self._subscribers: dict[str, Audience] = {}
         self._own: OrderedDict[tuple[str, str], Grant] = OrderedDict()  # users' own, by time of the last check
 
     async def put(self, user: str, topic: str, grant: Grant) -> bool:
         """Make or renew one; True when it is new."""
+        return self._put(user, topic, grant)
+
+    def _put(self, user: str, topic: str, grant: Grant) -> bool:
         topics = self._of.setdefault(user, {})
         before = topics.get(topic)
         if before is not None and before.by_server and not grant.by_server:
@@ -112,6 +119,18 @@ class MemorySubscriptions:
             if not subscribers.users:
                 del self._subscribers[topic]
 
+    def all(self) -> Iterator[tuple[str, str, Grant]]:
+        """Every one: user, topic, and why it counts."""
+        for user, topics in self._of.items():
+            for topic, grant in topics.items():
+                yield user, topic, grant
+
+    def put_back(self, them: Iterable[tuple[str, str, Grant]]) -> None:
+        """Have again what ``all`` gave; there must be none yet."""
+        for user, topic, grant in them:
+            self._put(user, topic, grant)
+        self._own = OrderedDict(sorted(self._own.items(), key=lambda one: one[1].checked_at))
+
     def of(self, user: str) -> dict[str, Grant]:
         """A user's durable subscriptions by topic."""
         return self._of.get(user, {})
@@ -145,6 +164,6 @@ class MemorySubscriptions:
         """Let go of those whose last check is too long ago."""
         while self._own:
             (user, topic), grant = next(iter(self._own.items()))
-            if now - grant.checked_at < self._grant_s:
+            if now - grant.checked_at < self.grant_s:
                 break
             self._end(user, topic)

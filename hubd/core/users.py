@@ -22,6 +22,18 @@ class UserSet:
         made._bits = bits
         return made
 
+    @classmethod
+    def read(cls, data: bytes) -> "UserSet":
+        """The set that ``dump`` gave these bytes for; ``ValueError`` when they are no such thing."""
+        if not data:  # an IndexError there
+            raise ValueError("no set")
+        return cls._of(BitMap.deserialize(data))
+
+    def dump(self) -> bytes:
+        """The set as bytes."""
+        data: bytes = self._bits.serialize()
+        return data
+
     def add(self, number: int) -> None:
         """Put a user in."""
         self._bits.add(number)
@@ -143,6 +155,28 @@ class UserNumbers:
     def find(self, user: str) -> int | None:
         """The user's number, if he has one."""
         return self._numbers.get(user)
+
+    @property
+    def next(self) -> int:
+        """The number that the next new user gets."""
+        return self._next
+
+    def known(self) -> Iterator[tuple[int, str]]:
+        """All users that have a number, with it."""
+        yield from self._ids.items()
+
+    def go_on_from(self, number: int) -> None:
+        """New users get numbers from this one on."""
+        self._next = max(self._next, number)
+
+    def put_back(self, number: int, user: str) -> None:
+        """Give a user the number that he had; nobody holds it. ``ValueError`` when that can't have been his."""
+        if not 0 < number < self._next or number in self._ids or user in self._numbers:
+            raise ValueError(f"number {number} can't be that user's")
+        self._numbers[user] = number
+        self._ids[number] = user
+        self._holds[number] = 1
+        self.release(number)
 
     def id_of(self, number: int) -> str | None:
         """The user id behind a number."""

@@ -261,3 +261,22 @@ def run(work: object) -> bool:
 
 DurablesByAnyHistory.TestCase.settings = settings(max_examples=100, stateful_step_count=25)
 TestDurablesByAnyHistory = DurablesByAnyHistory.TestCase
+
+
+# --- Put back, as after a restart
+
+
+async def test_put_back_they_are_as_they_were(kept: Kept) -> None:
+    await kept.own("ada", "t", at=20)
+    await kept.servers("ada", "s")
+    await kept.own("bob", "t", at=10)
+    await kept.own("bob", "u", at=30)
+    kept.durables.of("bob")["u"].allowed = False
+    others = Kept()
+    others.durables.put_back(kept.durables.all())
+    assert [*others.durables.all()] == [*kept.durables.all()]
+    assert (others.subscribers("t"), others.subscribers("s"), others.subscribers("u")) == (["ada", "bob"], ["ada"], [])
+    others.durables.lapse(10 + GRANT_S)
+    assert (others.durables.counting("ada", 0.0), list(others.durables.of("bob"))) == (["t", "s"], ["u"])
+    others.durables.lapse(20 + GRANT_S)
+    assert others.durables.counting("ada", 0.0) == ["s"]

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hubd.core.users import Audience, UserNumbers, UserSet
+from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet
 
 few = st.sets(st.integers(0, 300) | st.integers(0, 2**32 - 1))
 
@@ -161,3 +161,50 @@ class NumbersByAnyHistory(RuleBasedStateMachine):
 
 
 TestNumbersByAnyHistory = NumbersByAnyHistory.TestCase
+
+
+# --- As bytes, and put back
+
+
+@given(few)
+def test_a_set_as_bytes(users: set[int]) -> None:
+    made = UserSet(users)
+    assert UserSet.read(made.dump()) == made
+    assert Snapshot(UserSet.read(made.dump())).size == Snapshot(made).size
+
+
+def test_bytes_that_are_no_set_are_refused() -> None:
+    good = UserSet([5, 9, 200, 1000]).dump()
+    for bad in (b"", b"x", good[:-1], good[:-4] + good[-2:] + good[-4:-2], b"\xff" * 100):
+        with pytest.raises(ValueError):
+            UserSet.read(bad)
+
+
+def test_numbers_put_back_are_idle_and_nobody_else_gets_one() -> None:
+    numbers = UserNumbers(idle=2)
+    numbers.go_on_from(10)
+    numbers.put_back(3, "ada")
+    numbers.put_back(7, "bob")
+    assert (numbers.hold("ada"), numbers.hold("eve"), numbers.hold("bob"), numbers.next) == (3, 10, 7, 11)
+    assert [*numbers.known()] == [(3, "ada"), (7, "bob"), (10, "eve")]
+    for number in (3, 7, 10):
+        numbers.release(number)
+    assert [numbers.find(user) for user in ("ada", "bob", "eve")] == [None, 7, 10]
+
+
+def test_no_more_are_put_back_than_are_remembered() -> None:
+    numbers = UserNumbers(idle=2)
+    numbers.go_on_from(10)
+    for number in (3, 5, 7):
+        numbers.put_back(number, f"user{number}")
+    assert [*numbers.known()] == [(5, "user5"), (7, "user7")]
+
+
+@pytest.mark.parametrize(("number", "user"), [(0, "x"), (-1, "x"), (10, "x"), (3, "x"), (4, "ada")])
+def test_a_number_that_cant_be_somebodys(number: int, user: str) -> None:
+    numbers = UserNumbers()
+    numbers.go_on_from(10)
+    numbers.put_back(3, "ada")
+    with pytest.raises(ValueError):
+        numbers.put_back(number, user)
+    assert [*numbers.known()] == [(3, "ada")]
