@@ -13,6 +13,8 @@ from typing import Any
 from hubd.core.codec import Form, frame_of
 from hubd.core.connection import Connection
 from hubd.core.notification import Notification
+from hubd.counts import Counts
+from hubd.log_events import log_event
 
 SLICE = 256
 FEW = 16
@@ -24,7 +26,7 @@ log = logging.getLogger("hubd.pump")
 
 
 class Pump:
-    """Writes outboxes. ``queue_bytes``: over so many unsent bytes a connection is a slow consumer.
+    """Writes outboxes. ``queue_bytes``: over so many unsent bytes a connection is a slow consumer; may be set anew.
 
     ``on_slow`` takes a slow consumer off; ``read_on`` lets a resuming connection fill its outbox from the rings.
     """
@@ -35,11 +37,13 @@ class Pump:
         queue_bytes: int,
         on_slow: Callable[[Connection], None],
         read_on: Callable[[Connection], None],
+        counts: Counts | None = None,
     ) -> None:
         self._call_soon = call_soon
-        self._queue_bytes = queue_bytes
+        self.queue_bytes = queue_bytes
         self._on_slow = on_slow
         self._read_on = read_on
+        self._counts = counts or Counts()
         self._waiting: list[Connection] = []
         self._pass: list[Connection] = []
         self._place = 0
@@ -69,7 +73,9 @@ class Pump:
             if not outbox or connection.paused:
                 waiting.append(connection)
             outbox.append(frame)
-        return len(recipients) - not_live
+        live = len(recipients) - not_live
+        self._counts.deliveries += live
+        return live
 
     def fan_out_now(self, notification: Notification, channel: str, recipients: Collection[Connection]) -> int:
         """The same for few recipients, whose outboxes are then written at once."""
@@ -77,6 +83,7 @@ class Pump:
         for connection in live:
             connection.outbox.append(frame_of(notification, channel, connection.form))
             self.flush(connection)
+        self._counts.deliveries += len(live)
         return len(live)
 
     def run_soon(self) -> None:
@@ -96,6 +103,7 @@ class Pump:
         if place >= len(self._pass):
             self._pass, self._waiting = self._waiting, []
             place = 0
+        written = 0
         for connection in self._pass[place : place + SLICE]:
             # The usual case of a broadcast by the shortest way: one frame, and a socket that takes it.
             frame = connection.lone
@@ -108,9 +116,11 @@ class Pump:
                 taken = send(frame)
             except Exception:
                 taken = 0
+            written += taken
             if taken != len(frame):
                 connection.lone = frame[taken:]
                 self.flush(connection)  # tries again, and sees to what stands in the way
+        self._counts.written_bytes += written
         self._place = place + SLICE
         if self._place >= len(self._pass):
             self._pass = []
@@ -129,11 +139,12 @@ class Pump:
             elif len(outbox) == 1 and not connection.replays:
                 frame = outbox.pop()
                 connection.nothing_waits()
+                self._counts.written_bytes += len(frame)
                 connection.write(frame)
             else:
                 self._write_all(connection)
-        except Exception:
-            log.exception("writing to connection %s failed", connection.id)
+        except Exception as error:
+            log_event(log, "write_failed", error, connection=connection.id)
             with suppress(Exception):  # it is broken already; the pump goes on for the others
                 self._on_slow(connection)
 
@@ -152,7 +163,9 @@ class Pump:
                 self._read_on(connection)
                 has_read = True
             else:
-                connection.write(_take(outbox))
+                data = _take(outbox)
+                self._counts.written_bytes += len(data)
+                connection.write(data)
         self._count(connection)
 
     def _count(self, connection: Connection) -> None:
@@ -163,8 +176,8 @@ class Pump:
             connection.queued += sum(map(len, outbox[connection.counted :]))
             connection.counted = waiting
         size = connection.queued + connection.unsent()
-        if size > self._queue_bytes:
-            log.info("connection %s: %d bytes wait for it, more than %d", connection.id, size, self._queue_bytes)
+        if size > self.queue_bytes:
+            log_event(log, "queue_full", connection=connection.id, bytes=size, limit=self.queue_bytes)
             self._on_slow(connection)
 
 

@@ -5,6 +5,8 @@ import logging
 from collections.abc import Coroutine
 from typing import Any
 
+from hubd.log_events import log_event
+
 log = logging.getLogger("hubd.tasks")
 
 
@@ -24,7 +26,7 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("task %s failed", task.get_name(), exc_info=error)
+            log_event(log, "task_failed", error, task=task.get_name())
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""

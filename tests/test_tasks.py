@@ -49,7 +49,7 @@ async def test_a_failure_is_logged(caplog: pytest.LogCaptureFixture) -> None:
         await asyncio.wait([task])
         await asyncio.sleep(0)
     (record,) = caplog.records
-    assert record.getMessage() == "task sweep failed"
+    assert record.getMessage() == "task_failed: A task failed task=sweep"
     assert record.exc_info and str(record.exc_info[1]) == "what went wrong"
 
 
@@ -66,7 +66,7 @@ async def test_a_failure_while_closing_is_logged_and_the_others_end(caplog: pyte
     await asyncio.sleep(0)
     await tasks.close()
     assert good.cancelled()
-    assert [record.getMessage() for record in caplog.records] == ["task bad failed"]
+    assert [record.getMessage() for record in caplog.records] == ["task_failed: A task failed task=bad"]
 
 
 async def test_a_cancelled_task_is_no_failure(caplog: pytest.LogCaptureFixture) -> None:

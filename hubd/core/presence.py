@@ -1,6 +1,6 @@
 """How attentive a user is: attentive, connected, wavering or away, and the edges between them."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from enum import StrEnum
 
@@ -30,6 +30,11 @@ class Presence:
         self._on_edge = on_edge
         self._states: dict[str, State] = {}  # of everybody who isn't away
         self._wavering: OrderedDict[str, User] = OrderedDict()  # in the order in which their grace ends
+
+    def set_times(self, grace_s: float, attention_s: float) -> None:
+        """Count by these times from now on; who is wavering already, too."""
+        self._grace_s = grace_s
+        self._attention_s = attention_s
 
     def is_attentive(self, connection: Connection, now: float) -> bool:
         """Whether somebody looks at this connection; one that never spoke of visibility counts as looked at."""
@@ -61,6 +66,10 @@ class Presence:
         else:
             self._states[user.id] = state
         self._on_edge(user.id, before, state)
+
+    def count(self) -> Counter[State]:
+        """How many users are in each state; of those who are away there is no record."""
+        return Counter(self._states.values())
 
     def gone(self, now: float) -> list[User]:
         """Those whose grace has ended: they are away now."""

@@ -1,0 +1,143 @@
+"""Everything that hubd logs: one table of events, and the one function that logs one.
+
+The text of a line stands in the table, what differs from line to line are its fields, so nothing gets into the log by
+being part of a sentence. Fields hold names, ids, numbers and reasons; never a token, a key, a body or what else a
+client sent.
+"""
+
+import json
+import logging
+import re
+from typing import NamedTuple
+
+Value = str | int | float | bool | None
+
+FIELD_CHARS = 200
+"""How much of a field's text is shown."""
+RESERVED = ("ts", "level", "logger", "event", "message", "exc")
+"""What a line has anyway, so no field may be called that."""
+
+_DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = (
+    logging.DEBUG,
+    logging.INFO,
+    logging.WARNING,
+    logging.ERROR,
+    logging.CRITICAL,
+)
+
+
+class LogEvent(NamedTuple):
+    """One kind of line: how grave it is, and what it says."""
+
+    level: int
+    text: str
+
+
+EVENTS: dict[str, LogEvent] = {
+    # The daemon
+    "setting_unused": LogEvent(_WARNING, "A setting has no effect in this version"),
+    "nobody_can_connect": LogEvent(
+        _WARNING, "No [[auth.jwt]] is configured, so nobody can connect (`hubd gen-key jwt` makes one; or use --dev)"
+    ),
+    "saved": LogEvent(_INFO, "Rings and epoch were saved for the next start"),
+    "not_saved": LogEvent(
+        _ERROR, "Rings and epoch can't be saved: the next start begins a new epoch, and clients are told a gap"
+    ),
+    "loaded": LogEvent(_INFO, "What the last stop saved was loaded, and the file is gone"),
+    "not_loaded": LogEvent(
+        _WARNING, "What the last stop saved can't be used: a new epoch begins, and clients are told a gap"
+    ),
+    "rings_too_old": LogEvent(
+        _WARNING,
+        "What the last stop saved is older than [replay] ttl_s: a new epoch begins, and clients are told a gap",
+    ),
+    "secret_readable": LogEvent(_WARNING, "Others on this machine can read a file that holds a secret"),
+    "config_reloaded": LogEvent(_INFO, "The config was read again and taken over"),
+    "restart_needed": LogEvent(_WARNING, "An option was changed that only a restart changes; it stays as it was"),
+    "config_error": LogEvent(_ERROR, "The config can't be used"),
+    "config_not_reloaded": LogEvent(_ERROR, "The config was not taken over; the hub goes on with the one it has"),
+    "reload_failed": LogEvent(_ERROR, "Taking over the config failed by the hub's fault; the one before was put back"),
+    "control_missing": LogEvent(_WARNING, "`hubd reload` won't find this hub; the signal SIGHUP does the same"),
+    "systemd_not_told": LogEvent(_WARNING, "systemd couldn't be told something"),
+    "stopping": LogEvent(_INFO, "The hub stops and tells its connections"),
+    # Connections
+    "connection_opened": LogEvent(_DEBUG, "A connection was attached"),
+    "connection_ended": LogEvent(_DEBUG, "The hub ended a connection"),
+    "slow_consumer": LogEvent(_WARNING, "A connection took its frames too slowly and was cut; it may resume"),
+    "queue_full": LogEvent(_DEBUG, "More bytes wait for a connection than [limits] queue_bytes"),
+    "one_address": LogEvent(
+        _WARNING,
+        "Most connections have one address. If that is a proxy, name it in [server] trusted_proxies: until then all who"
+        " come by it share what one address may have ([limits] per_ip)",
+    ),
+    "no_more_files": LogEvent(_ERROR, "A connection couldn't be accepted: raise the limit of open files"),
+    "presence_changed": LogEvent(_DEBUG, "A user's presence changed"),
+    # Notifications
+    "published": LogEvent(_DEBUG, "A notification was published"),
+    # Outside
+    "jwks_failed": LogEvent(_WARNING, "The keys for users' tokens can't be fetched; the known ones stay in use"),
+    # Faults: each of these is a bug of hubd or of a plugin, and has a traceback
+    "request_failed": LogEvent(_ERROR, "A request failed by the hub's fault and was answered with 500"),
+    "action_failed": LogEvent(_ERROR, "A client's action failed by the hub's fault"),
+    "write_failed": LogEvent(_ERROR, "Writing to a connection failed, so it was cut"),
+    "presence_listener_failed": LogEvent(_ERROR, "Somebody who is told of presence failed"),
+    "sweep_failed": LogEvent(_ERROR, "A sweep over the connections failed; the next one comes"),
+    "sweep_faults": LogEvent(_ERROR, "The sweep failed at some connections and went on; the traceback is the first's"),
+    "maintenance_failed": LogEvent(_ERROR, "What the hub does once a second failed; it comes again"),
+    "farewell_failed": LogEvent(_ERROR, "A connection couldn't be told that the hub stops"),
+    "task_failed": LogEvent(_ERROR, "A task failed"),
+    "loop_fault": LogEvent(_ERROR, "The event loop reports a fault"),
+    "crashed": LogEvent(_CRITICAL, "The process failed and ends"),
+    "ignored_fault": LogEvent(_ERROR, "A fault where nothing could be done about it was passed over"),
+    # The log itself
+    "library": LogEvent(_INFO, "A library logged something: its words, without what it put into them"),
+    "lines_suppressed": LogEvent(_WARNING, "There were more lines of one kind within a minute than are shown"),
+    "lines_lost": LogEvent(_WARNING, "Standard error took the lines too slowly, so some were left out"),
+}
+"""Every event by its name, with the gravest it can be (``library`` lines have the library's own level)."""
+
+
+class Line:
+    """What one line says, as a logger takes it for its message."""
+
+    __slots__ = ("event", "fields")
+
+    def __init__(self, event: str, fields: dict[str, Value]) -> None:
+        self.event = event
+        self.fields = fields
+
+    @property
+    def text(self) -> str:
+        """The sentence from the table."""
+        return EVENTS[self.event].text
+
+    def __str__(self) -> str:
+        fields = [f"{name}={shown(value)}" for name, value in self.fields.items()]
+        return " ".join([f"{self.event}: {self.text}", *fields])
+
+
+def log_event(log: logging.Logger, event: str, exc: BaseException | None = None, **fields: Value) -> None:
+    """Log one of ``EVENTS``; ``exc`` adds a traceback."""
+    level = EVENTS[event].level
+    if log.isEnabledFor(level):
+        log.log(level, Line(event, fields), exc_info=exc, stacklevel=2)
+
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_.@|+=:/*-]+")
+
+
+def shown(value: Value) -> str:
+    """A field's value in a plain line: nothing in it can end the line, look like another field or move a cursor."""
+    text = clipped(value)
+    if isinstance(text, str) and _HARMLESS.fullmatch(text):
+        return text
+    return json.dumps(text)  # everything that isn't ASCII is escaped
+
+
+def clipped(value: object) -> Value:
+    """A value that isn't too long; what is no plain value is shown by its type alone."""
+    if isinstance(value, str):
+        return value if len(value) <= FIELD_CHARS else value[:FIELD_CHARS] + "..."
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    return type(value).__name__
