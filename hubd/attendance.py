@@ -1,10 +1,12 @@
 """Attendance: connections come, subscribe, resume, and go."""
 
+import logging
 import sys
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from hubd.clock import Clock
+from hubd.config import Config
 from hubd.core.channel import Channel, Kind, parse_channel
 from hubd.core.connection import Connection, Visibility
 from hubd.core.cursor import Cursor, read_cursor
@@ -15,7 +17,11 @@ from hubd.core.replay import Replay, put_gaps
 from hubd.core.ring import Rings
 from hubd.core.subscriptions import DurableSubscriptions
 from hubd.core.watch import Watches
+from hubd.counts import Counts
+from hubd.log_events import log_event
+from hubd.pump import WRITE_BYTES
 
+log = logging.getLogger("hubd.attendance")
 Fields = dict[str, Any]
 
 
@@ -32,9 +38,8 @@ class Attendance:
         presence: Presence,
         watches: Watches,
         durables: DurableSubscriptions,
-        subscriptions: int,
-        ping_s: float,
-        replay_bytes: int,
+        config: Config,
+        counts: Counts,
     ) -> None:
         self._clock = clock
         self._epoch = epoch
@@ -43,10 +48,16 @@ class Attendance:
         self._presence = presence
         self._watches = watches
         self._durables = durables
-        self._limit = subscriptions or sys.maxsize
-        self._ping_s = ping_s
-        self._replay_bytes = replay_bytes
+        self._counts = counts
         self.sequence = 0
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Go by these limits from now on; a connection keeps the topics that it has."""
+        limits = config.limits
+        self._limit = limits.subscriptions or sys.maxsize
+        self._ping_s = limits.ping_s
+        self._replay_bytes = min(WRITE_BYTES, limits.queue_bytes // 4)  # what a replay adds never fills a queue
 
     def cursor(self, sequence: int | None = None) -> str:
         """The cursor of a sequence number, by default of the last one."""
@@ -75,6 +86,7 @@ class Attendance:
             self._join(connection, name, position)
         self._presence.changed(user, now)
         gaps = replay.find_gaps(connection, self._rings) if replay is not None else []
+        self._note_attached(connection, reason, len(gaps), replay is not None)
         if connection.control:
             welcome: Fields = {
                 "hub": "welcome",
@@ -82,7 +94,7 @@ class Attendance:
                 "connection": connection.id,
                 "cursor": self.cursor(position),
                 "topics": list(connection.topics),
-                "ping_s": self._ping_s,
+                "ping_s": self._ping_s if connection.ping_s is None else connection.ping_s,
             }
             if replay is not None:
                 welcome["recovered"] = not gaps and not reason
@@ -93,6 +105,21 @@ class Attendance:
         put_gaps(connection, [None] if reason else [], reason)
         put_gaps(connection, gaps, "evicted")
         connection.replays.append(replay)
+
+    def _note_attached(self, connection: Connection, reason: str, gaps: int, resumes: bool) -> None:
+        transport = connection.transport_name
+        self._counts.opened[transport] += 1
+        if resumes:
+            self._counts.note_resumed(reason, gaps)
+        log_event(
+            log,
+            "connection_opened",
+            connection=connection.id,
+            user=connection.identity.user,
+            address=connection.address,
+            transport=transport,
+            resumes=resumes,
+        )
 
     def _replay_from(self, text: str) -> tuple[Replay, str]:
         """The replay that a cursor asks for, and why it can't be honoured (empty: it can)."""
@@ -156,7 +183,11 @@ class Attendance:
     def read_on(self, connection: Connection) -> None:
         """Let a resuming connection read some more; when nothing is left it turns live, in this very step."""
         replay = connection.replays[0]
-        if not replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), self._replay_bytes):
+        gaps, count = replay.gaps, replay.count
+        is_through = replay.read(connection, self._rings, self.sequence, self._clock.monotonic(), self._replay_bytes)
+        self._counts.gaps["evicted"] += replay.gaps - gaps
+        self._counts.replayed += replay.count - count
+        if not is_through:
             return
         self._end_replay(connection, replay)
         if not connection.replays:
@@ -215,6 +246,7 @@ class Attendance:
         replay.names, replay.reason = new, reason
 
         def finish(replay: Replay) -> None:
+            self._counts.note_resumed(reason, 0, missed=replay.gaps)
             fields = {"topics": names, "recovered": not reason and not replay.gaps, "replayed": replay.count}
             done({**fields, "cursor": self.cursor_of(connection)})
 

@@ -12,6 +12,7 @@ from pydantic import SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from hubd.config_lines import Lines
 from hubd.config_options import (
     ApiKeyEntry,
     Auth,
@@ -20,6 +21,7 @@ from hubd.config_options import (
     Hubd,
     JwtKey,
     Limits,
+    Log,
     Replay,
     Section,
     Server,
@@ -37,6 +39,7 @@ __all__ = [
     "Hubd",
     "JwtKey",
     "Limits",
+    "Log",
     "Replay",
     "Server",
     "Store",
@@ -47,6 +50,7 @@ __all__ = [
 
 ENVIRONMENT_PREFIX = "HUBD_"
 Path_ = tuple[str | int, ...]
+_AT_LINE = re.compile(r"\(at line (\d+), column \d+\)$")
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -61,8 +65,10 @@ class ConfigError(Exception):
 class _Sources:
     """Who gave which value, so that an error names the place where it has to be mended."""
 
-    def __init__(self, file: Path | None) -> None:
-        self._default = str(file) if file else "config"
+    def __init__(self, file: Path | None, text: str) -> None:
+        self._file = file
+        self._text = text
+        self._lines: Lines | None = None
         self._given: dict[Path_, str] = {}
 
     def note(self, path: Path_, source: str) -> None:
@@ -70,7 +76,14 @@ class _Sources:
 
     def line(self, path: Path_, message: str) -> str:
         nearest = (self._given[path[:length]] for length in range(len(path), 0, -1) if path[:length] in self._given)
-        return f"{next(nearest, self._default)}: {dotted(path)}: {message}"
+        return f"{next(nearest, None) or self._in_file(path)}: {dotted(path)}: {message}"
+
+    def _in_file(self, path: Path_) -> str:
+        if self._file is None:
+            return "config"
+        self._lines = self._lines or Lines(self._text)  # read only for who has to be told of an error
+        line = self._lines.find(path)
+        return f"{self._file}:{line}" if line else str(self._file)
 
 
 def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
@@ -78,8 +91,9 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
 
     Raises ``ConfigError`` with everything that is wrong.
     """
-    sources = _Sources(path)
-    raw = _read(path) if path else {}
+    text = _read(path) if path else ""
+    sources = _Sources(path, text)
+    raw = _parse(path, text) if path else {}
     errors = _apply_environment(raw, environ, sources)
     for name, value in (overrides or {}).items():
         _put(raw, tuple(name.split(".")), value, "command line", sources)
@@ -104,15 +118,22 @@ def dotted(path: Path_) -> str:
     return text
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> str:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError([f"{path}: can't be read: {error.strerror}"]) from None
     except UnicodeDecodeError:
         raise ConfigError([f"{path}: isn't UTF-8 text"]) from None
+
+
+def _parse(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError([f"{path}: isn't TOML: {error}"]) from None
+        at = _AT_LINE.search(str(error))
+        line = f":{at[1]}" if at else f":{len(text.splitlines())}" if "end of document" in str(error) else ""
+        raise ConfigError([f"{path}{line}: isn't TOML: {error}"]) from None
 
 
 def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], sources: _Sources) -> list[str]:

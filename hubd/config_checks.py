@@ -113,6 +113,15 @@ def store_url(text: str) -> str:
     return text
 
 
+def saved_file(text: str) -> str:
+    """A file that is hubd's own, to be written and deleted: so its name must be one that nothing else has."""
+    if text and text != "off" and not text.endswith(".rings"):
+        raise ValueError('give a file whose name ends in .rings, "off", or nothing')
+    if "\0" in text:
+        raise ValueError("a file's name has no NUL in it")
+    return text
+
+
 def _split(text: str) -> SplitResult:
     try:
         url = urlsplit(text)

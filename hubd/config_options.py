@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from hubd import config_checks as checks
-from hubd.jwt_keys import JwtKeys, prepare_keys, read_key_file
+from hubd.jwt_keys import JwtKeys, others_can_read, prepare_keys, read_key_file
 
 Seconds = Annotated[float, Field(allow_inf_nan=False), AfterValidator(checks.whole_if_integral)]
 Host = Annotated[str, AfterValidator(checks.host)]
@@ -32,6 +32,8 @@ ListOf = Field(strict=False)
 
 NOT_YET: dict[str, Any] = {"used": False}
 """``json_schema_extra`` of an option that is checked, but that this version doesn't act upon."""
+RESTART: dict[str, Any] = {"restart": True}
+"""``json_schema_extra`` of an option that only a restart changes; all others are taken over by a reload."""
 
 
 class Section(BaseModel):
@@ -51,8 +53,18 @@ class Section(BaseModel):
 class Server(Section):
     """Where the hub listens."""
 
-    host: Host = Field("127.0.0.1", description="Address or name to listen on; 0.0.0.0 or :: for every interface.")
-    port: int = Field(8080, ge=0, le=65535, description="Port; 0 takes a free one, which the ready line then tells.")
+    host: Host = Field(
+        "127.0.0.1",
+        description="Address or name to listen on; 0.0.0.0 or :: for every interface.",
+        json_schema_extra=RESTART,
+    )
+    port: int = Field(
+        8080,
+        ge=0,
+        le=65535,
+        description="Port; 0 takes a free one, which the ready line then tells.",
+        json_schema_extra=RESTART,
+    )
     public_url: Annotated[str, AfterValidator(checks.optional_origin)] = Field(
         "",
         description="The address that browsers know the hub by, such as https://hub.example.com."
@@ -62,14 +74,19 @@ class Server(Section):
     trusted_proxies: Annotated[tuple[Network, ...], ListOf] = Field(
         (),
         description="Addresses or networks of the proxies in front, whose X-Forwarded-For is believed.",
-        json_schema_extra=NOT_YET,
     )
     admin_port: int = Field(
         0,
         ge=0,
         le=65535,
-        description="A port of its own for health and metrics; 0: on the same listener.",
-        json_schema_extra=NOT_YET,
+        description="A port of its own for health, metrics and the calls that need the right `admin`; 0: all of it is"
+        " on the one listener, where metrics need a key with that right.",
+        json_schema_extra=RESTART,
+    )
+    admin_host: Host = Field(
+        "127.0.0.1",
+        description="Address or name that admin_port is on. Health and metrics are open to whoever can reach it.",
+        json_schema_extra=RESTART,
     )
 
 
@@ -105,6 +122,7 @@ class JwtKey(Section):
     audience: str = Field("", description="If given, a token's `aud` has to contain this.", examples=["hubd"])
 
     _keys: JwtKeys | None = PrivateAttr(default=None)
+    _is_readable: bool = PrivateAttr(default=False)
 
     @model_validator(mode="after")
     def _prepare(self, info: ValidationInfo) -> Self:
@@ -117,8 +135,14 @@ class JwtKey(Section):
         if not self.jwks_url:
             folder = (info.context or {}).get("folder", ".")
             text = read_key_file(folder, self.key_file) if self.key_file else self.key.get_secret_value()
+            self._is_readable = bool(self.key_file) and others_can_read(folder, self.key_file)
             self._keys = prepare_keys(self.algorithm, text)
         return self
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether others on this machine can read the file with a key that signs."""
+        return self._is_readable and self._keys is not None and self._keys.signing is not None
 
     @property
     def keys(self) -> JwtKeys | None:
@@ -202,11 +226,16 @@ class Limits(Section):
 
 
 class Replay(Section):
-    """What a client that was away gets on its return. It lives in memory."""
+    """What a client that was away gets on its return. It lives in memory, and a clean stop saves it."""
 
     per_channel: int = Field(100, ge=1, le=1000000, description="Notifications kept per channel, the latest ones.")
     ttl_s: Seconds = Field(300, gt=0, description="How long they are kept, in seconds.")
     max_bytes: int = Field(268435456, ge=1, description="Bytes kept over all channels; the oldest go first.")
+    saved_file: Annotated[str, AfterValidator(checks.saved_file)] = Field(
+        "",
+        description="Where a clean stop leaves them for the next start, a name in .rings; empty: beside the store's"
+        ' SQLite file, else hubd.rings; "off": nowhere.',
+    )
 
 
 class Delivery(Section):
@@ -263,7 +292,18 @@ class Store(Section):
         "sqlite:///hubd.db",
         repr=False,
         description="A SQLite file, or postgresql://user:password@host/database.",
-        json_schema_extra=NOT_YET,
+        json_schema_extra=NOT_YET | RESTART,
+    )
+
+
+class Log(Section):
+    """What the hub writes to standard error: one line an event."""
+
+    format: Literal["plain", "json"] = Field(
+        "plain", description='"plain" for people, "json" for programs that collect logs: one object a line.'
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description='From which level on: "debug" (lines for each connection), "info", "warning" or "error".'
     )
 
 
@@ -273,7 +313,7 @@ class Hubd(Section):
     plugins: Annotated[tuple[PluginName, ...], ListOf] = Field(
         (),
         description="Plugins to load, in the order in which they are asked; a [plugins.NAME] table also loads one.",
-        json_schema_extra=NOT_YET,
+        json_schema_extra=NOT_YET | RESTART,
     )
 
 
@@ -287,6 +327,7 @@ class Config(Section):
     delivery: Delivery = Delivery()
     types: dict[str, TypeOptions] = {"default": TypeOptions()}
     store: Store = Store()
+    log: Log = Log()
     hubd: Hubd = Hubd()
     plugins: dict[PluginName, dict[str, Any]] = Field({}, repr=False)
 
@@ -321,6 +362,10 @@ class Config(Section):
         for name, options in self.types.items():
             found += options.unused(f"types.{name}")
         return found + [f"plugins.{name}" for name in self.plugins]
+
+    def readable_secrets(self) -> list[str]:
+        """The options that name a file with a secret which others on this machine can read."""
+        return [f"auth.jwt[{place}].key_file" for place, entry in enumerate(self.auth.jwt) if entry.is_readable]
 
 
 def _raise_at(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:

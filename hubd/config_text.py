@@ -83,6 +83,8 @@ def _doc(table: type[Section]) -> str:
 def _description(field: FieldInfo) -> str:
     extra = field.json_schema_extra
     parts = [field.description or "", _range(field)]
+    if isinstance(extra, dict) and extra.get("restart"):
+        parts.append("Needs a restart.")
     if isinstance(extra, dict) and extra.get("used") is False:
         parts.append("Not used yet.")
     return " ".join(part for part in parts if part)

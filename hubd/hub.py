@@ -2,8 +2,8 @@
 
 import logging
 import resource
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 from hubd.attendance import Attendance
 from hubd.broker import Broker, LocalBroker
@@ -19,13 +19,14 @@ from hubd.core.presence import Presence, State
 from hubd.core.publish import Bounds, Draft, TypeDefaults, read_draft
 from hubd.core.rate import Rates
 from hubd.core.registry import Registry
-from hubd.core.ring import Rings
-from hubd.core.subscriptions import Grant, MemorySubscriptions
-from hubd.core.users import Snapshot, UserNumbers
+from hubd.core.subscriptions import Grant
+from hubd.core.users import Snapshot
 from hubd.core.watch import LISTED, Watches
-from hubd.idempotency import Idempotency
+from hubd.counts import Counts
 from hubd.ids import Ids
-from hubd.pump import FEW, WRITE_BYTES, Pump
+from hubd.log_events import log_event
+from hubd.memory import Memory, Receipt
+from hubd.pump import FEW, Pump
 
 log = logging.getLogger("hubd")
 
@@ -33,18 +34,11 @@ FILES_RESERVED = 200
 """Open files that are kept for other things than connections, where the limit of connections follows from them."""
 
 
-class Receipt(NamedTuple):
-    """What a publisher is told: ``live`` is for how many connections the notification was queued."""
-
-    id: str
-    cursor: str
-    live: int
-
-
 class Hub:
     """Everything that is known about channels, connections and notifications in this process.
 
-    ``call_soon`` runs a function in the loop's next turn. Nothing in here waits but ``publish``, for its broker.
+    ``call_soon`` runs a function in the loop's next turn; ``memory`` is what an earlier hub left. Nothing in here waits
+    but ``publish``, for its broker.
     """
 
     def __init__(
@@ -55,37 +49,51 @@ class Hub:
         ids: Ids,
         call_soon: Callable[[Callable[[], None]], Any],
         broker: Broker | None = None,
+        memory: Memory | None = None,
     ) -> None:
-        limits, replay = config.limits, config.replay
-        self.config = config
+        limits = config.limits
+        self._memory = memory = memory or Memory(config, clock, ids.epoch())
         self.clock = clock
         self.ids = ids
-        self.numbers = UserNumbers()
-        self.rings = Rings(replay.per_channel, replay.ttl_s, replay.max_bytes)
+        self.counts = Counts()
+        self.numbers = memory.numbers
+        self.rings = memory.rings
         self.registry = Registry(self.numbers)
         self.presence = Presence(config.delivery.grace_s, config.delivery.attention_ttl_s, self._on_presence)
         self.watches = Watches()
-        self.durables = MemorySubscriptions(self.numbers, config.auth.durable_grant_s)
+        self.durables = memory.durables
         self.rates = Rates()
         self.attendance = Attendance(
             clock=clock,
-            epoch=ids.epoch(),
+            epoch=memory.epoch,
             rings=self.rings,
             registry=self.registry,
             presence=self.presence,
             watches=self.watches,
             durables=self.durables,
-            subscriptions=limits.subscriptions,
-            ping_s=limits.ping_s,
-            replay_bytes=min(WRITE_BYTES, limits.queue_bytes // 4),  # what a replay adds never fills a queue
+            config=config,
+            counts=self.counts,
         )
-        self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on)
+        self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
         self.on_presence: list[Callable[[str, State, State], None]] = []
         self.stopping = False
-        self._answers: Idempotency[Receipt] = Idempotency(clock, limits.id_window_s, limits.id_entries)
-        self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
+        self._answers = memory.answers
         self._broker = broker or LocalBroker()
-        self._broker.start(self._on_publication)
+        self.attendance.sequence = memory.sequence
+        self._broker.start(self._on_publication, memory.sequence)
+        self.apply(config)
+
+    def apply(self, config: Config) -> None:
+        """Go by this config from now on; who and what is here stays. Nothing in here can fail half-way."""
+        limits, replay, delivery = config.limits, config.replay, config.delivery
+        self.config = config
+        self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
+        self._answers.window_s, self._answers.entries = limits.id_window_s, limits.id_entries
+        self.rings.resize(replay.per_channel, replay.ttl_s, replay.max_bytes)
+        self.presence.set_times(delivery.grace_s, delivery.attention_ttl_s)
+        self.durables.grant_s = config.auth.durable_grant_s
+        self.pump.queue_bytes = limits.queue_bytes
+        self.attendance.apply(config)
 
     # The way of a notification
 
@@ -102,6 +110,18 @@ class Hub:
 
         ``publisher`` is whose ids these are (an API key, a user); ``sender`` the user who published, if it was one.
         """
+        result = "failed"
+        try:
+            receipt, again = await self._publish_once(draft, publisher, sender)
+            result = "duplicate" if again else "accepted"
+        except Problem:
+            result = "refused"
+            raise
+        finally:
+            self.counts.published[result, draft.priority.word] += 1
+        return receipt, again
+
+    async def _publish_once(self, draft: Draft, publisher: str, sender: str | None) -> tuple[Receipt, bool]:
         if self.stopping:
             raise Problem("unavailable", "the hub is stopping; try again", retry_after=1.0)
         id = draft.id
@@ -130,7 +150,9 @@ class Hub:
             sender=sender,
         )
         published = await self._broker.publish(notification)
-        return Receipt(id, self.attendance.cursor(published.sequence), published.live)
+        receipt = Receipt(id, self.attendance.cursor(published.sequence), published.live)
+        log_event(log, "published", id=id, cursor=receipt.cursor, priority=draft.priority.word, live=receipt.live)
+        return receipt
 
     def _on_publication(self, sequence: int, notification: Notification) -> int:
         """Append and fan out, in one step; gives for how many connections it was queued."""
@@ -211,18 +233,24 @@ class Hub:
     def end(self, connection: Connection, why: Disconnect, retry_after: float = 0.0) -> None:
         """Take a connection off everything, then tell it why and close it."""
         if self.attendance.detach(connection):
-            level = logging.DEBUG if self.stopping else logging.INFO  # a stop is one line, not one for each
-            log.log(level, "connection %s of user %s ended: %s", connection.id, connection.identity.user, why.reason)
+            self._note_end(connection, why.reason)
             connection.end(why, retry_after)
 
-    def lost(self, connection: Connection) -> None:
-        """The transport is gone."""
-        self.attendance.detach(connection)
+    def lost(self, connection: Connection, reason: str = "gone") -> None:
+        """The transport is gone, or isn't the connection's any more."""
+        if self.attendance.detach(connection):
+            self._note_end(connection, reason)
+
+    def _note_end(self, connection: Connection, reason: str) -> None:
+        self.counts.ended[reason] += 1
+        log_event(log, "connection_ended", connection=connection.id, user=connection.identity.user, reason=reason)
 
     def _on_slow(self, connection: Connection) -> None:
         """A slow consumer: no close frame could get through, so it is cut, and resumes."""
         if self.attendance.detach(connection):
-            log.warning("connection %s of user %s is too slow: cut", connection.id, connection.identity.user)
+            self.counts.slow_consumers += 1
+            self.counts.ended["slow_consumer"] += 1
+            log_event(log, "slow_consumer", connection=connection.id, user=connection.identity.user)
         connection.abort()
 
     def revoke(self, user: str) -> int:
@@ -233,12 +261,12 @@ class Hub:
         return len(connections)
 
     def _on_presence(self, user: str, before: State, after: State) -> None:
-        log.debug("user %s: %s -> %s", user, before, after)
+        log_event(log, "presence_changed", user=user, before=before.value, after=after.value)
         for told in self.on_presence:
             try:
                 told(user, before, after)
-            except Exception:  # a connection is just coming or going: whoever listens must not stop it half-way
-                log.exception("somebody who is told of presence failed")
+            except Exception as error:  # a connection is coming or going: whoever listens must not stop it half-way
+                log_event(log, "presence_listener_failed", error)
 
     # What users do
 
@@ -250,23 +278,28 @@ class Hub:
                 return notification, channel
         return None
 
-    def ack(self, connection: Connection, ids: list[str]) -> None:
-        """The user was shown these; what nobody sent him is passed over. His other connections are told."""
-        user = connection.user
-        assert user is not None
+    def ack(self, user: str, ids: list[str], by: Sequence[Connection]) -> None:
+        """The user was shown these, on these of his connections; what nobody sent him is passed over.
+
+        His other connections are told. He needn't have any: a service worker acks too.
+        """
+        number = self.numbers.hold(user)
         known, fresh = [], []
         for id in dict.fromkeys(ids):
-            found = self.sent_to(id, user.id)
+            found = self.sent_to(id, user)
             if found is None:
                 continue
             known.append(id)
-            if found[0].record_ack(user.number):
+            if found[0].record_ack(number):
                 self.rings.note_user(found[0])
                 fresh.append(id)
-        connection.record_acks(known)
+        for connection in by:
+            connection.record_acks(known)
         if fresh:
-            others = (other for other in user.connections if other is not connection)
+            self.counts.acks += len(fresh)
+            others = (other for other in self.registry.connections_of(user) if other not in by)
             self._tell(others, {"hub": "read", "ids": fresh})
+        self.numbers.release(number)
 
     def present(self, topic: str) -> tuple[list[str], int]:
         """Who is in a topic: some of the user ids, and how many there are."""
@@ -326,6 +359,17 @@ class Hub:
             for topic in ended:
                 self.attendance.leave(connection, topic)
         return ended
+
+    @property
+    def memory(self) -> Memory:
+        """What may outlive this hub, as it is now."""
+        self._memory.sequence = self.attendance.sequence
+        return self._memory
+
+    @property
+    def remembered_ids(self) -> int:
+        """How many publishers' ids are remembered."""
+        return len(self._answers)
 
     def maintain(self) -> None:
         """What is due once a second: old ring entries, ended grace, lapsed grants, presence frames."""

@@ -1,6 +1,8 @@
 """Keys that tokens are signed and verified with: read, checked for strength, and ready for use."""
 
 import os
+import stat
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +29,13 @@ def read_key_file(folder: str | os.PathLike[str], name: str) -> str:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
         raise ValueError(f"key_file {name!r} can't be read: {reason}") from None
+
+
+def others_can_read(folder: str | os.PathLike[str], name: str) -> bool:
+    """Whether users of this machine who are neither owner nor in the group can read a file."""
+    with suppress(OSError, ValueError):
+        return bool((Path(folder) / name).stat().st_mode & stat.S_IROTH)
+    return False
 
 
 def prepare_keys(algorithm: str, text: str) -> JwtKeys:

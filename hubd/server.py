@@ -1,8 +1,9 @@
-"""The daemon: builds a hub, listens, says so, and stops in good order."""
+"""The daemon: builds a hub, listens, says so, reads its config again, and stops in good order."""
 
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import sys
@@ -12,44 +13,48 @@ from random import SystemRandom
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
+from hubd import logs
 from hubd.clock import SystemClock
 from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
+from hubd.control import ControlSocket
 from hubd.edge.app import Edge
+from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.edge.origin import is_loopback
 from hubd.hub import Hub
 from hubd.ids import Ids
+from hubd.log_events import log_event
+from hubd.reload import Outcome, Reloader, Source
+from hubd.saved import load, save, saved_path
+from hubd.systemd import ServiceManager
 from hubd.tasks import Tasks
 
-BACKLOG = 4096
-KEEPALIVE_S = 75.0
-"""For how long an HTTP connection may be silent: longer than the proxies in front, so that it is they who close."""
+DRAIN_MOST_S = 3600.0
+"""The longest drain_s that the config allows."""
+STOPPED_AT_ONCE = 130
+"""The exit status after a second SIGINT: 128 and the signal's number, as a shell has it."""
 
 log = logging.getLogger("hubd")
 
 
-def serve(config: Config, dev: bool) -> int:
-    """Run a hub until it is told to stop; gives the exit status."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("aiohttp.server").addFilter(_is_our_fault)
+def serve(source: Source, config: Config, dev: bool) -> int:
+    """Run a hub until it is told to stop; gives the exit status. ``source`` is where ``config`` was read from."""
+    logs.begin(config.log, harmless=(HttpProcessingError,))
     if dev and not is_loopback(config.server.host):
         print("hubd: --dev trusts everybody who can connect: it runs on 127.0.0.1 or ::1 only", file=sys.stderr)
         return 1
     _raise_open_files()
-    for path in config.unused_settings():
-        log.warning("the setting %s has no effect in this version", path)
+    _warn(config)
     try:
-        return asyncio.run(_serve(config, dev))
-    except OSError as error:
-        address = f"{config.server.host}:{config.server.port}"
-        print(f"hubd: can't listen on {address}: {error.strerror or error}", file=sys.stderr)
+        return asyncio.run(Daemon(source, config, dev).run())
+    except ListenError as error:
+        print(f"hubd: {error}", file=sys.stderr)
         return 1
 
 
-def _is_our_fault(record: logging.LogRecord) -> bool:
-    """Drops the tracebacks that aiohttp writes for whatever isn't HTTP: any scanner would fill the log with them."""
-    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+class ListenError(Exception):
+    """An address can't be listened on, and why."""
 
 
 def _raise_open_files() -> None:
@@ -59,53 +64,172 @@ def _raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-async def _serve(config: Config, dev: bool) -> int:
-    loop = asyncio.get_running_loop()
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    clock, random, tasks = SystemClock(), SystemRandom(), Tasks()
-    hub = Hub(config, clock=clock, ids=Ids(clock, random), call_soon=loop.call_soon)
-    dev_key, digest = new_key("dev")
-    entries = [*config.auth.api_keys]
-    if dev:
-        entries.append(ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin")))
-    edge = Edge(hub, keys=ApiKeys(entries), tasks=tasks, random=random, dev=dev)
-    runner = web.AppRunner(
-        edge.app,
-        access_log=None,
-        handler_cancellation=False,  # a publisher that hangs up can't stop half-way what he began
-        auto_decompress=False,
-        keepalive_timeout=KEEPALIVE_S,
-        shutdown_timeout=config.server.drain_s,  # an upper bound: how long it really is, `_stop` decides
-    )
-    await runner.setup()
-    site = web.TCPSite(runner, config.server.host, config.server.port, backlog=BACKLOG)
-    await site.start()
-    edge.start()
-    # What is here now stays: the collector needn't look at it again whenever many connections come.
-    gc.collect()
-    gc.freeze()
-    url = _url(config.server.host, runner.addresses[0][1])
-    if dev:
-        _say_dev(url, dev_key)
-    elif not config.auth.jwt:
-        log.warning("no [[auth.jwt]] is configured: nobody can connect (`hubd gen-key jwt` makes one; or use --dev)")
-    print(f"hubd listening on {url}", flush=True)
-    await stop.wait()
-    await _stop(site, edge, runner, config.server.drain_s)
-    await tasks.close()
-    return 0
+def _warn(config: Config) -> None:
+    """Say what can't be meant so."""
+    for path in config.unused_settings():
+        log_event(log, "setting_unused", option=path)
+    for path in config.readable_secrets():
+        log_event(log, "secret_readable", option=path)
 
 
-async def _stop(site: web.TCPSite, edge: Edge, runner: web.AppRunner, drain_s: float) -> None:
-    """Take nobody in any more, tell everybody, and give what is under way until the end of ``drain_s``."""
-    clock = edge.hub.clock
-    until = clock.monotonic() + drain_s
-    await site.stop()  # who comes now is refused by the system, and may find another hub
-    await edge.stop(until)
-    with suppress(TimeoutError):  # requests that aren't through by then are cut when the loop ends
-        await asyncio.wait_for(runner.cleanup(), max(0.0, until - clock.monotonic()))
+class Daemon:
+    """A hub as a process: its listeners, its signals, and who else wants to be told how it is."""
+
+    def __init__(self, source: Source, config: Config, dev: bool) -> None:
+        self._source = source
+        self._config = config
+        self._dev = dev
+        self._tasks = Tasks()
+        self._clock = SystemClock()
+        self._manager = ServiceManager(os.environ, self._clock)
+        self._stop = asyncio.Event()
+        self._runners: list[web.AppRunner] = []
+        self._sites: list[web.TCPSite] = []
+        self._is_interrupted = False
+        self._is_obeying = self._again = False  # a SIGHUP, and another one that came meanwhile
+
+    async def run(self) -> int:
+        """Until it is told to stop; gives the exit status."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(logs.on_loop_fault)
+        self._listen_to_signals(loop)  # first: from the moment on in which the saved file is gone, a stop saves again
+        dev_key = self._build()
+        self._reloader = Reloader(self._source, self._config, self._apply)
+        try:
+            url = await self._open()
+        except ListenError:
+            self._save()  # the next start is to find what this one has loaded
+            raise
+        self._edge.start()
+        # What is here now stays: the collector needn't look at it again whenever many connections come.
+        gc.collect()
+        gc.freeze()
+        control = await self._control(url)
+        self._say_ready(url, dev_key)
+        await self._stop.wait()
+        control.close()
+        self._manager.stopping("stopping: disconnects everybody")
+        await self._drain()
+        await self._tasks.close()
+        self._save()
+        return 0
+
+    def _build(self) -> str:
+        """Make the hub and its edge; gives dev mode's API key."""
+        random = SystemRandom()
+        ids = Ids(self._clock, random)
+        memory = load(saved_path(self._config), self._config, self._clock, ids)
+        call_soon = asyncio.get_running_loop().call_soon
+        hub = Hub(self._config, clock=self._clock, ids=ids, call_soon=call_soon, memory=memory)
+        dev_key, digest = new_key("dev")
+        always = [ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin"))] if self._dev else []
+        keys = ApiKeys(self._config.auth.api_keys, always)
+        self._edge = Edge(hub, keys=keys, tasks=self._tasks, random=random, dev=self._dev)
+        return dev_key
+
+    # Listening
+
+    async def _open(self) -> str:
+        """Listen; gives where."""
+        server = self._config.server
+        port = await self._listen(self._edge.app, server.host, server.port)
+        if server.admin_port:
+            await self._listen(self._edge.admin_app, server.admin_host, server.admin_port)
+        return _url(server.host, port)
+
+    async def _listen(self, app: web.Application, host: str, port: int) -> int:
+        """Serve an application at an address; gives the port."""
+        # The time is an upper bound: how long it really is, `_drain` decides.
+        runner = Runner(self._edge.reception, app, shutdown_timeout=DRAIN_MOST_S)
+        await runner.setup()
+        try:
+            site = await self._edge.reception.listen(runner, host, port)
+        except OSError as error:
+            await runner.cleanup()
+            raise ListenError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+        self._runners.append(runner)
+        self._sites.append(site)
+        return int(runner.addresses[0][1])
+
+    def _say_ready(self, url: str, dev_key: str) -> None:
+        if self._dev:
+            _say_dev(url, dev_key)
+        elif not self._config.auth.jwt:
+            log_event(log, "nobody_can_connect")
+        self._manager.ready(f"listening on {url}")
+        self._tasks.start(self._manager.keep_alive(), "watchdog")
+        print(f"hubd listening on {url}", flush=True)
+
+    # Signals
+
+    def _listen_to_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._on_hangup)
+
+        # Not by the loop: whoever presses Ctrl-C twice means it also when the loop is stuck.
+        def interrupted(number: int, frame: object) -> None:
+            if self._is_interrupted or self._stop.is_set():
+                os.write(2, b"hubd: stopped at once: connections were cut, nothing was saved\n")
+                os._exit(STOPPED_AT_ONCE)
+            self._is_interrupted = True
+            loop.call_soon_threadsafe(self._stop.set)
+
+        signal.signal(signal.SIGINT, interrupted)
+
+    def _on_hangup(self) -> None:
+        self._again = True
+        if not self._is_obeying:
+            self._is_obeying = True
+            self._tasks.start(self._obey(), "reload")
+
+    async def _obey(self) -> None:
+        """Reload; however many signals come meanwhile, once more does for all of them."""
+        try:
+            while self._again:
+                self._again = False
+                await self._reload()
+        finally:
+            self._is_obeying = False
+
+    # Reading the config again
+
+    async def _control(self, url: str) -> ControlSocket:
+        about = {"url": url, "config": self._source.resolved()}
+        control = ControlSocket(self._tasks, self._reload, about)
+        await control.open(int(url.rpartition(":")[2]))
+        return control
+
+    async def _reload(self) -> Outcome:
+        if self._stop.is_set():
+            return Outcome([], [], ["the hub is stopping"])
+        self._manager.reloading()
+        outcome = await self._reloader.reload()
+        self._edge.hub.counts.reloads["refused" if outcome.errors else "done"] += 1
+        if not outcome.errors:
+            _warn(self._reloader.config)
+        self._manager.ready("the last reload failed: see the log" if outcome.errors else "reloaded")
+        return outcome
+
+    def _apply(self, config: Config) -> None:
+        """Take over a config; nobody is dropped for it."""
+        self._edge.apply(config)
+        logs.begin(config.log)
+
+    # Stopping
+
+    async def _drain(self) -> None:
+        """Take nobody in any more, tell everybody, and give what is under way until the end of ``drain_s``."""
+        until = self._clock.monotonic() + self._reloader.config.server.drain_s
+        main, *_ = self._sites  # that of the admins goes on saying that the hub isn't ready, and why
+        await main.stop()  # who comes now is refused by the system, and may find another hub
+        await self._edge.stop(until)
+        with suppress(TimeoutError):  # requests that aren't through by then are cut when the loop ends
+            async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
+                await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+
+    def _save(self) -> None:
+        """Leave what the hub remembers to the next start."""
+        save(saved_path(self._reloader.config), self._edge.hub.memory, self._clock)
 
 
 def _url(host: str, port: int) -> str:

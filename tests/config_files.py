@@ -1,5 +1,6 @@
 """Config files for tests: written, loaded, and the errors that they give."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +16,17 @@ def load(text: str, tmp_path: Path, environ: Mapping[str, str] | None = None, **
 
 
 def errors(text: str, tmp_path: Path, environ: Mapping[str, str] | None = None) -> list[str]:
-    """Every error line, with the file's folder taken off."""
+    """Every error line, with the file's folder and the number of its line taken off."""
     with pytest.raises(ConfigError) as caught:
         load(text, tmp_path, environ)
-    return [line.replace(f"{tmp_path}/", "") for line in caught.value.lines]
+    return [
+        re.sub(r"^config\.toml:\d+:", "config.toml:", line.replace(f"{tmp_path}/", "")) for line in caught.value.lines
+    ]
+
+
+def lines_of_errors(text: str, tmp_path: Path) -> list[tuple[str, str]]:
+    """Of every error its ``file:line`` and its path."""
+    with pytest.raises(ConfigError) as caught:
+        load(text, tmp_path)
+    parts = [line.replace(f"{tmp_path}/", "").split(": ") for line in caught.value.lines]
+    return [(part[0], part[1]) for part in parts]

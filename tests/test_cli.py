@@ -38,7 +38,17 @@ def test_the_version_is_told() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nonsense"], ["serve", "--port", "x"], ["serve", "--port", "70000"], ["gen-key", "api"], ["gen-token"]],
+    [
+        ["nonsense"],
+        ["serve", "--port", "x"],
+        ["serve", "--port", "70000"],
+        ["gen-key", "api"],
+        ["gen-token"],
+        ["gen-key", "nonsense"],
+        ["reload", "--pid", "x"],
+        ["plugins", "all"],
+        ["default-config", "x"],
+    ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:
     done = hubd(*arguments)
@@ -59,16 +69,47 @@ def test_check_config_lists_everything_that_is_wrong(tmp_path: Path) -> None:
     assert (done.code, done.out) == (1, "")
     assert [line.rpartition(": ")[0] for line in done.err.splitlines()] == [
         "environment HUBD_LIMITS__PONG_S: limits.pong_s: give it as JSON",
-        "config.toml: server.port",
-        "config.toml: limits.pings",
+        "config.toml:2: server.port",
+        "config.toml:4: limits.pings",
     ]
 
 
 def test_check_config_notes_what_has_no_effect_and_says_what_it_read(tmp_path: Path) -> None:
-    done = hubd("check-config", cwd=tmp_path, HUBD_SERVER__ADMIN_PORT="9000")
+    done = hubd("check-config", cwd=tmp_path, HUBD_STORE__URL="sqlite:///other.db")
     assert done.code == 0
     assert "no --config was given" in done.out
-    assert done.err == "note: server.admin_port is not used by this version\n"
+    assert done.err == "note: store.url is not used by this version\n"
+
+
+def test_check_config_notes_a_key_that_others_can_read(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[[auth.jwt]]\nalgorithm = "HS256"\nkey_file = "jwt.key"')
+    (tmp_path / "jwt.key").write_text("k" * 40)
+    for mode, note in (
+        (0o644, "note: auth.jwt[0].key_file: others on this machine can read this file (chmod o-r)\n"),
+        (0o640, ""),
+    ):
+        (tmp_path / "jwt.key").chmod(mode)
+        assert hubd("check-config", "config.toml", cwd=tmp_path) == Done(0, "config.toml is fine\n", note)
+
+
+@pytest.mark.parametrize(
+    ("command", "taught"),
+    [
+        ("serve", "end at once, with 130"),
+        ("reload", "nobody is disconnected"),
+        ("check-config", "Lists everything that is wrong"),
+        ("default-config", "every option"),
+        ("gen-key", "vapid"),
+        ("gen-token", "[[auth.jwt]]"),
+        ("publish", "hubd publish --stdin"),
+        ("plugins", "doesn't load them yet"),
+    ],
+)
+def test_the_help_of_every_command_teaches(command: str, taught: str) -> None:
+    done = hubd(command, "--help")
+    assert (done.code, done.err) == (0, "")
+    assert taught in done.out
+    assert f"  {command} " in hubd("--help").out
 
 
 def test_a_config_that_isnt_there_is_one_line_and_1() -> None:
@@ -177,13 +218,15 @@ def test_serve_hands_on_config_and_flags_and_gives_the_servers_exit_code(tmp_pat
     (tmp_path / "config.toml").write_text('[server]\nhost = "127.0.0.2"\nport = 1\n[limits]\nping_s = 3')
     stand_in = (
         "import sys, types; module = types.ModuleType('hubd.server'); sys.modules['hubd.server'] = module\n"
-        "def serve(config, dev): print(config.server.host, config.server.port, config.limits.ping_s, dev); return 7\n"
+        "def serve(source, config, dev):\n"
+        "    print(config.server.host, config.server.port, config.limits.ping_s, dev, source.read() == config)\n"
+        "    return 7\n"
         "module.serve = serve; from hubd.cli import main; main()"
     )
     for flags, printed in (
-        ([], "127.0.0.1 8080 25 False\n"),
-        (["--config", "config.toml"], "127.0.0.2 1 3 False\n"),
-        (["--config", "config.toml", "--dev", "--host", "::1", "--port", "0"], "::1 0 3 True\n"),
+        ([], "127.0.0.1 8080 25 False True\n"),
+        (["--config", "config.toml"], "127.0.0.2 1 3 False True\n"),
+        (["--config", "config.toml", "--dev", "--host", "::1", "--port", "0"], "::1 0 3 True True\n"),
     ):
         ended = subprocess.run(
             [sys.executable, "-c", stand_in, "serve", *flags],

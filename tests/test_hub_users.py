@@ -10,6 +10,7 @@ from hubd.config_options import Auth, Limits
 from hubd.core.connection import Connection
 from hubd.core.errors import REVOKED, SHUTDOWN, TOO_MANY, Problem
 from hubd.core.presence import State
+from hubd.log_events import Line
 from hubd.testing import RecordingConnection, connect, identity, make_hub
 from tests.hub_calls import body, got, problem, publish, told
 
@@ -53,7 +54,7 @@ async def test_of_two_with_the_same_id_each_user_has_his_own() -> None:
     for user in ("ada", "bob"):
         found = hub.sent_to("x", user)
         assert found is not None and found[1] == f"user:{user}:notifications"
-    hub.ack(ada, ["x"])
+    hub.ack(ada.identity.user, ["x"], [ada])
     soon.settle()
     assert told(second, "read") == [{"hub": "read", "ids": ["x"]}]
     assert told(bob, "read") == []
@@ -68,7 +69,7 @@ async def test_an_ack_is_recorded_and_told_to_the_users_other_connections() -> N
     plain = connect(hub, "ada", control=False)
     await publish(hub, "t", id="x")
     await publish(hub, "user:ada", id="y")
-    hub.ack(phone, ["x", "y", "x"])
+    hub.ack(phone.identity.user, ["x", "y", "x"], [phone])
     soon.settle()
     assert list(phone.acked or ()) == ["x", "y"]
     assert told(laptop, "read") == [{"hub": "read", "ids": ["x", "y"]}]
@@ -84,9 +85,9 @@ async def test_an_ack_is_news_once() -> None:
     phone, laptop = connect(hub, "ada"), connect(hub, "ada")
     await publish(hub, "user:ada", id="x")
     await publish(hub, "user:ada", id="y")
-    hub.ack(phone, ["x"])
-    hub.ack(laptop, ["x"])
-    hub.ack(phone, ["y", "x"])
+    hub.ack(phone.identity.user, ["x"], [phone])
+    hub.ack(laptop.identity.user, ["x"], [laptop])
+    hub.ack(phone.identity.user, ["y", "x"], [phone])
     soon.settle()
     assert [frame["ids"] for frame in told(laptop, "read")] == [["x"], ["y"]]
     assert told(phone, "read") == []
@@ -98,7 +99,7 @@ async def test_what_nobody_sent_him_is_passed_over() -> None:
     ada, second = connect(hub, "ada"), connect(hub, "ada")
     await publish(hub, "user:bob", id="bobs")
     await publish(hub, "t", id="topic")
-    hub.ack(ada, ["bobs", "topic", "unknown", ""])
+    hub.ack(ada.identity.user, ["bobs", "topic", "unknown", ""], [ada])
     soon.settle()
     assert not ada.acked
     assert told(second, "read") == []
@@ -110,7 +111,7 @@ async def test_an_ack_of_what_came_by_a_replay_counts() -> None:
     hub, _, soon = make_hub()
     await publish(hub, "t", id="x")
     ada, second = connect(hub, "ada", ("t",), cursor=hub.attendance.cursor(0)), connect(hub, "ada")
-    hub.ack(ada, ["x"])
+    hub.ack(ada.identity.user, ["x"], [ada])
     soon.settle()
     assert list(ada.acked or ()) == ["x"]
     assert told(second, "read") == [{"hub": "read", "ids": ["x"]}]
@@ -184,7 +185,7 @@ async def test_a_slow_consumer_is_cut_and_harms_nobody(caplog: pytest.LogCapture
     assert slow not in hub.registry.connections
     assert len(got(quick)) == 50
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"connection {slow.id} of user ada is too slow: cut"
+        str(Line("slow_consumer", {"connection": slow.id, "user": "ada"}))
     ]
 
 

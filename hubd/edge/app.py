@@ -8,22 +8,35 @@ from random import Random
 
 from aiohttp import web
 
+from hubd.config import Config
 from hubd.core.connection import Connection
-from hubd.core.errors import SHUTDOWN, Problem
+from hubd.core.errors import SHUTDOWN
 from hubd.edge.actions import Actions
 from hubd.edge.api.channels import Channels
+from hubd.edge.api.connections import Connections
+from hubd.edge.api.metrics import metrics_for_admins, metrics_for_all
 from hubd.edge.api.notifications import Notifications
 from hubd.edge.api.users import Users
+from hubd.edge.counting import counting
 from hubd.edge.credentials import Authenticator
 from hubd.edge.endpoint import Endpoint
-from hubd.edge.http import Handler, answer, middleware
+from hubd.edge.health import Health
+from hubd.edge.http import Handler, middleware
 from hubd.edge.keys import ApiKeys
 from hubd.edge.limits import Pace
 from hubd.edge.origin import Origins
+from hubd.edge.polling import Polls
+from hubd.edge.reception import Reception
+from hubd.edge.sse import open_stream, wants_events
 from hubd.edge.sweep import Sweep
-from hubd.edge.tokens import Tokens
+from hubd.edge.tickets import Tickets
+from hubd.edge.tokens import Revocations, Tokens
 from hubd.edge.websocket import Unauthenticated
+from hubd.edge.websocket_opening import open_websocket
 from hubd.hub import Hub
+from hubd.log_events import log_event
+from hubd.metric_table import EdgeSizes
+from hubd.metrics import Metrics, watch_lag
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd")
@@ -39,6 +52,8 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
+_ADMIN = ("/api/channels", "/api/channels/{name}", "/api/users/{id}", "/api/users/{id}/revoke")
+"""The calls that are on the admin listener too, where there is one: those for a key with the right `admin`."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -51,31 +66,66 @@ class Edge:
         self.tasks = tasks
         self._random = random
         self.origins = Origins(config.server.public_url, config.auth.origins, dev)
-        self.tokens = Tokens(config.auth, hub.clock, tasks, dev)
-        authenticator = Authenticator(self.tokens, keys, self.origins, config, dev)
+        self.tokens = Tokens(config.auth, hub.clock, tasks, dev, Revocations(hub.clock, hub.memory.revoked))
+        self._keys = keys
+        tickets = Tickets(hub.clock, hub.ids)
+        authenticator = Authenticator(self.tokens, tickets, keys, self.origins, config, dev)
         pace = Pace(hub.clock, config.limits.publish_per_s)
+        actions = Actions(hub, self.tokens, tasks, pace)
         self.endpoint = Endpoint(
             hub,
             authenticator=authenticator,
             tokens=self.tokens,
+            tickets=tickets,
             origins=self.origins,
-            actions=Actions(hub, self.tokens, tasks, pace),
+            actions=actions,
             tasks=tasks,
             random=random,
         )
-        self.sweep = Sweep(self.endpoint, hub.clock)
-        self.app = web.Application(middlewares=[middleware(self.origins)], client_max_size=config.limits.body_bytes)
-        self.app.add_routes([web.get("/notifications", self.notifications), *_health(hub)])
+        self._authenticator, self._actions, self._pace = authenticator, actions, pace
+        self.polls = Polls(self.endpoint)
+        self.reception = Reception(self.endpoint)
+        self.sweep = Sweep(self.endpoint, self.reception, hub.clock)
+        around = [counting(hub), middleware(self.origins, hub.counts)]
+        self.health = Health(hub)
+        self.app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
+        self.app.add_routes([web.get("/notifications", self.notifications, allow_head=False), *self.health.routes()])
+        metrics = Metrics(hub, lambda: EdgeSizes(len(self.reception), len(self.endpoint.unauthenticated)))
+        if not config.server.admin_port:  # else they are there, and there alone
+            self.app.add_routes([web.get("/metrics", metrics_for_admins(metrics, authenticator))])
         self.app.add_routes(Notifications(hub, authenticator, pace).routes())
-        self.app.add_routes(Channels(hub, authenticator).routes())
-        self.app.add_routes(Users(hub, authenticator, self.tokens).routes())
+        channels, users = Channels(hub, authenticator), Users(hub, authenticator, self.tokens)
+        self.app.add_routes(channels.routes())
+        self.app.add_routes(Connections(hub, authenticator, tickets).routes())
+        self.app.add_routes(users.routes())
         self.app.add_routes(web.get(f"/{path.name}", _page(path.name)) for path in sorted(WEB.glob("hubd*.js")))
         if dev:
             self.app.add_routes(_demo())
+        self.admin_app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
+        self.admin_app.add_routes([*self.health.routes(), web.get("/metrics", metrics_for_all(metrics))])
+        self.admin_app.add_routes(route for route in [*channels.routes(), *users.routes()] if route.path in _ADMIN)
+
+    def apply(self, config: Config) -> None:
+        """Go by this config from now on; nobody who is connected is dropped for it.
+
+        It was checked before. Should a part fail with it nevertheless, the same with the config before puts all right.
+        """
+        self.tokens.apply(config.auth)
+        self._keys.apply(config.auth.api_keys)
+        self.origins.apply(config.server.public_url, config.auth.origins)
+        self.hub.apply(config)
+        self._authenticator.apply(config)
+        self._pace.per_s = config.limits.publish_per_s
+        self._actions.apply(config)
+        self.endpoint.apply(config)
+        self.sweep.apply(config)
+        for app in (self.app, self.admin_app):
+            app._client_max_size = config.limits.body_bytes  # what each request takes it from; there is no other way
 
     def start(self) -> None:
         """Begin what runs beside the requests."""
         self.tasks.start(self.sweep.run(), "sweep")
+        self.tasks.start(watch_lag(self.hub.counts, self.hub.clock), "lag")
 
     async def stop(self, until: float) -> None:
         """Tell everybody and give what is being sent a moment to arrive; by ``until`` all connections are gone.
@@ -86,7 +136,7 @@ class Edge:
         # Strangers are told in this very step: in the next one, somebody could have become a connection unseen.
         connections: list[Connection | Unauthenticated] = [*self.hub.registry.connections]
         strangers = list(self.endpoint.unauthenticated)
-        log.info("stopping: telling %d connections", len(strangers) + len(connections))
+        log_event(log, "stopping", connections=len(strangers) + len(connections))
         self._refuse(strangers)
         for start in range(0, len(connections), SLICE):
             self._refuse(connections[start : start + SLICE])
@@ -104,26 +154,16 @@ class Edge:
                     self.hub.end(one, SHUTDOWN, retry_after)
                 else:
                     one.refuse(SHUTDOWN, retry_after)
-            except Exception:
-                log.exception("a connection couldn't be told that the hub stops")
+            except Exception as error:
+                log_event(log, "farewell_failed", error)
 
     async def notifications(self, request: web.Request) -> web.StreamResponse:
         """The one resource that connections open; its transport follows from the request."""
         if request.headers.get("Upgrade", "").lower() == "websocket":
-            return await self.endpoint.open(request)
-        raise Problem("upgrade_required", "open a WebSocket here: this hub has no other transport yet")
-
-
-def _health(hub: Hub) -> list[web.RouteDef]:
-    async def live(request: web.Request) -> web.Response:
-        return answer({"status": "ok"})
-
-    async def ready(request: web.Request) -> web.Response:
-        if hub.stopping:
-            raise Problem("unavailable", "the hub is stopping", retry_after=1.0)
-        return answer({"status": "ok"})
-
-    return [web.get("/health/live", live), web.get("/health/ready", ready)]
+            return await open_websocket(self.endpoint, request)
+        if wants_events(request):
+            return await open_stream(self.endpoint, request)
+        return await self.polls.open(request)
 
 
 def _page(name: str) -> Handler:

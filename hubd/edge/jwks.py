@@ -16,6 +16,8 @@ from yarl import URL
 
 from hubd import config_checks
 from hubd.clock import Clock
+from hubd.faults import described
+from hubd.log_events import log_event
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd.edge.jwks")
@@ -174,12 +176,8 @@ class Jwks:
             fresh = published_keys(await self._fetch(), self._algorithm)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             self.failing = True
-            log.warning(
-                "can't get the keys for users' tokens from %s, going on with %d known ones: %s",
-                self._shown_url,
-                len(self._keys),
-                str(error) or type(error).__name__,
-            )
+            reason = str(error) if type(error) is ValueError else described(error)  # the first are our own words
+            log_event(log, "jwks_failed", url=self._shown_url, known=len(self._keys), reason=reason)
         else:
             self._take(fresh)
         finally:

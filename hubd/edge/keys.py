@@ -24,15 +24,20 @@ def new_key(name: str) -> tuple[str, str]:
 
 
 class ApiKeys:
-    """The keys in ``auth.api_keys``."""
+    """The keys in ``auth.api_keys``, and those that count ``always``, whatever the config says."""
 
-    def __init__(self, entries: Iterable[ApiKeyEntry]) -> None:
+    def __init__(self, entries: Iterable[ApiKeyEntry], always: Iterable[ApiKeyEntry] = ()) -> None:
+        self._always = tuple(always)
+        self.apply(entries)
+
+    def apply(self, entries: Iterable[ApiKeyEntry]) -> None:
+        """Let these keys count from now on, and no others."""
         self._known = {
             entry.id: (
                 bytes.fromhex(entry.sha256),
                 ApiKey(entry.id, frozenset(entry.rights), patterns(tuple(entry.channels))),
             )
-            for entry in entries
+            for entry in (*entries, *self._always)
         }
 
     def find(self, key: str) -> ApiKey | None:

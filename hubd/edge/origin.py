@@ -43,6 +43,10 @@ class Origins:
 
     def __init__(self, public_url: str, listed: Iterable[str], dev: bool = False) -> None:
         self._dev = dev
+        self.apply(public_url, listed)
+
+    def apply(self, public_url: str, listed: Iterable[str]) -> None:
+        """Let these pages in from now on, and no others."""
         self._known = {_configured(text) for text in (public_url, *listed) if text}
 
     def own_or_listed(self, origin: str) -> bool:

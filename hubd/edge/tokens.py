@@ -48,12 +48,15 @@ class TokenRefused(Exception):
 
 
 class Revocations:
-    """Since when each user's older tokens don't count any more. In memory, the latest million users."""
+    """Since when each user's older tokens don't count any more. In memory, the latest million users.
 
-    def __init__(self, clock: Clock, limit: int = REVOKED_USERS) -> None:
+    ``not_before`` is where they are kept: by user, in Unix seconds.
+    """
+
+    def __init__(self, clock: Clock, not_before: dict[str, float] | None = None, *, limit: int = REVOKED_USERS) -> None:
         self._clock = clock
         self._limit = limit
-        self._not_before: dict[str, float] = {}
+        self._not_before = {} if not_before is None else not_before
 
     def add(self, user: str) -> None:
         """From now on refuse every token of this user that was issued until now, or that doesn't say when."""
@@ -97,7 +100,6 @@ class Tokens:
     """Verifies users' tokens against the keys in ``auth.jwt``; ``tasks`` runs the fetching of published keys.
 
     With ``dev``, a token that names no topics may subscribe to all of them, unless the config says otherwise.
-    ``revocations`` are handed on when the config is read again.
     """
 
     def __init__(
@@ -105,18 +107,37 @@ class Tokens:
     ) -> None:
         self.revocations = revocations or Revocations(clock)
         self._clock = clock
-        self._cache: OrderedDict[bytes, Identity] = OrderedDict()
-        self._default_topics = patterns(tuple(auth.default_topics) or (("**",) if dev else ()))
-        self._issuers = [self._issuer(entry, tasks) for entry in auth.jwt]
-        self._jwks = [issuer.jwks for issuer in self._issuers if issuer.jwks is not None]
+        self._tasks = tasks
+        self._dev = dev
+        self._jwks: dict[tuple[str, str], Jwks] = {}
+        self.apply(auth)
 
-    def _issuer(self, entry: JwtKey, tasks: Tasks) -> _Issuer:
+    def apply(self, auth: Auth) -> None:
+        """Go by these keys from now on; revocations stay, and so do keys that were fetched and are still wanted."""
+        jwks: dict[tuple[str, str], Jwks] = {}
+        default_topics = patterns(tuple(auth.default_topics) or (("**",) if self._dev else ()))
+        issuers = [self._issuer(entry, jwks) for entry in auth.jwt]
+        dropped = [one for place, one in self._jwks.items() if place not in jwks]
+        self._default_topics, self._issuers, self._jwks = default_topics, issuers, jwks
+        # A new one, not an emptied one: a check that is under way may still put in what the old keys have proved.
+        self._cache: OrderedDict[bytes, Identity] = OrderedDict()
+        for one in dropped:
+            self._tasks.start(one.close(), "jwks close")
+
+    def _issuer(self, entry: JwtKey, jwks: dict[tuple[str, str], Jwks]) -> _Issuer:
         audience, issuer = entry.audience or None, entry.issuer or None
         if entry.keys is not None:
             return _Issuer(entry.algorithm, issuer, audience, (configured_key(entry.algorithm, entry.keys.verifying),))
+        place = (entry.jwks_url, entry.algorithm)
+        jwks[place] = jwks.get(place) or self._jwks.get(place) or self._published(*place)
+        return _Issuer(entry.algorithm, issuer, audience, jwks=jwks[place])
+
+    def _published(self, url: str, algorithm: str) -> Jwks:
         # A key that is gone takes with it what was verified with it, so that a leaked one can be withdrawn.
-        jwks = Jwks(entry.jwks_url, entry.algorithm, self._clock, tasks, withdrawn=self._cache.clear)
-        return _Issuer(entry.algorithm, issuer, audience, jwks=jwks)
+        return Jwks(url, algorithm, self._clock, self._tasks, withdrawn=self._forget)
+
+    def _forget(self) -> None:
+        self._cache.clear()
 
     async def verify(self, token: str) -> Identity:
         """Whom the token proves its bearer to be; ``TokenRefused`` when it doesn't.
@@ -125,14 +146,15 @@ class Tokens:
         """
         if len(token) > TOKEN_BYTES or not token.isascii():
             raise TokenRefused(BAD_TOKEN, f"a token has {TOKEN_BYTES} ASCII characters at most")
-        for jwks in self._jwks:
+        for jwks in self._jwks.values():
             jwks.keep_fresh()
         digest = hashlib.sha256(token.encode()).digest()
-        identity = self._cache.pop(digest, None) or await self._prove(token)
+        cache = self._cache
+        identity = cache.pop(digest, None) or await self._prove(token)
         self._check_in_force(identity)
-        self._cache[digest] = identity
-        if len(self._cache) > CACHED_TOKENS:
-            self._cache.popitem(last=False)
+        cache[digest] = identity
+        if len(cache) > CACHED_TOKENS:
+            cache.popitem(last=False)
         return identity
 
     def revoke(self, user: str) -> None:
@@ -145,7 +167,7 @@ class Tokens:
 
     async def close(self) -> None:
         """Stop fetching published keys."""
-        for jwks in self._jwks:
+        for jwks in self._jwks.values():
             await jwks.close()
 
     def _check_in_force(self, identity: Identity) -> None:

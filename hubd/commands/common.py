@@ -1,0 +1,60 @@
+"""What the commands share."""
+
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from hubd.config import Config
+    from hubd.reload import Source
+
+
+class Failure(click.ClickException):
+    """It failed: one line that says why, exit code 1."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the line on standard error."""
+        click.echo(f"hubd: {self.message}", err=True)
+
+
+config_option = click.option(
+    "--config",
+    "config_path",
+    type=click.Path(path_type=Path),
+    envvar="HUBD_CONFIG",
+    show_envvar=True,
+    help="The config file; without one, the defaults count.",
+)
+
+
+def source_of(path: Path | None, overrides: dict[str, object] | None = None) -> "Source":
+    """Where the config comes from: this file, the environment, and what the flags say."""
+    from hubd.reload import Source
+
+    return Source(path, overrides or {})
+
+
+def load(source: "Source") -> "Config":
+    """The config, or every reason why not on standard error and exit code 1."""
+    from hubd.config import ConfigError
+
+    try:
+        return source.read()
+    except ConfigError as error:
+        for line in error.lines:
+            click.echo(line, err=True)
+        sys.exit(1)
+
+
+def items(text: str) -> list[str]:
+    """The parts of a comma-separated text."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def print_table(title: str, values: dict[str, Any]) -> None:
+    """Print a table for config.toml."""
+    import json  # what occurs here looks the same in TOML
+
+    click.echo("\n".join([title, *(f"{name} = {json.dumps(value)}" for name, value in values.items())]))

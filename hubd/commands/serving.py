@@ -1,0 +1,132 @@
+"""`hubd serve` and `hubd reload`, and what shows or checks the config they use."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from hubd.commands.common import Failure, config_option, load, source_of
+
+if TYPE_CHECKING:
+    from hubd.control import RunningHub
+
+
+@click.command()
+@config_option
+@click.option(
+    "--dev", is_flag=True, help="For trying things on this machine: ?user=42 is enough, and a key is printed."
+)
+@click.option("--host", help="Listen on this address instead of server.host.")
+@click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of server.port; 0: any free.")
+def serve(config_path: Path | None, dev: bool, host: str | None, port: int | None) -> None:
+    """Run the hub until SIGTERM or Ctrl-C.
+
+    One line on standard output says where, as soon as it is ready; everything else goes to standard error.
+
+    \b
+    SIGTERM, Ctrl-C   tell everybody to come back in a while, finish what was begun, end with 0;
+                      that takes [server] drain_s seconds at most
+    Ctrl-C again      end at once, with 130: connections are cut and nothing is saved
+    SIGHUP            read the config again, as `hubd reload` does
+    """
+    given = {"server.host": host, "server.port": port}
+    source = source_of(config_path, {name: value for name, value in given.items() if value is not None})
+    config = load(source)
+    from hubd.server import serve as run
+
+    sys.exit(run(source, config, dev))
+
+
+@click.command("check-config")
+@config_option
+@click.argument("file", required=False, type=click.Path(path_type=Path))
+def check_config(config_path: Path | None, file: Path | None) -> None:
+    """Check the config (FILE, or --config) together with the environment, without starting anything.
+
+    Lists everything that is wrong, each with its place, and ends with 1.
+    """
+    if config_path and file and config_path != file:
+        raise click.UsageError("give one file, as FILE or with --config")
+    path = file or config_path
+    config = load(source_of(path))
+    for setting in config.unused_settings():
+        click.echo(f"note: {setting} is not used by this version", err=True)
+    for option in config.readable_secrets():
+        click.echo(f"note: {option}: others on this machine can read this file (chmod o-r)", err=True)
+    click.echo(f"{path} is fine" if path else "the defaults and the environment are fine (no --config was given)")
+
+
+@click.command("default-config")
+def default_config() -> None:
+    """Print config.toml: every option with its default and what it means."""
+    from hubd.config import default_config_text
+
+    click.echo(default_config_text(), nl=False)
+
+
+@click.command()
+@config_option
+@click.option("--pid", type=click.IntRange(1), help="The hub's process id, where several run.")
+def reload(config_path: Path | None, pid: int | None) -> None:
+    """Have the running hub read its config again; nobody is disconnected.
+
+    All of it counts, or nothing: when anything is wrong, everything that is wrong is listed, the hub goes on with the
+    config that it has, and the exit code is 1. Options that need a restart are named, and stay as they were.
+
+    Without options it is the hub that runs on this machine under your user. Where several do, say which one: by its
+    config file or its process id. The signal SIGHUP does the same, and then the log says how it went.
+    """
+    from hubd.control import ControlError, ask, running_hubs
+
+    try:
+        hub = _chosen(running_hubs(), config_path, pid)
+        answer = ask(hub.name, "reload")
+        errors, changed, restart = (list(answer[name]) for name in ("errors", "changed", "restart"))
+    except (ControlError, KeyError, TypeError) as error:
+        raise Failure(str(error)) from None
+    for line in errors:
+        click.echo(line, err=True)
+    if errors:
+        raise Failure(f"nothing was changed: the hub ({hub}) goes on with the config that it has")
+    click.echo(f"reloaded ({hub}); changed: {', '.join(changed) or 'nothing'}")
+    for option in restart:
+        click.echo(f"note: {option} needs a restart, and stays as it was until then", err=True)
+
+
+def _chosen(hubs: "list[RunningHub]", config_path: Path | None, pid: int | None) -> "RunningHub":
+    found = hubs
+    if pid is not None:
+        found = [hub for hub in hubs if hub.pid == pid]
+    elif config_path is not None:
+        found = [hub for hub in hubs if hub.config == os.path.realpath(config_path)]
+    if len(found) == 1:
+        return found[0]
+    if not hubs:
+        raise Failure("no hub runs on this machine under your user (another user's: sudo -u USER hubd reload)")
+    what = "several hubs run, choose one with --pid" if found else "the hub that you named doesn't run; these do"
+    raise Failure(f"{what}: {'; '.join(map(str, found or hubs))}")
+
+
+@click.command()
+@config_option
+def plugins(config_path: Path | None) -> None:
+    """List the plugins that are installed, and whether the config turns them on.
+
+    This version finds plugins, but doesn't load them yet.
+    """
+    from importlib.metadata import entry_points
+
+    config = load(source_of(config_path))
+    wanted = dict.fromkeys([*config.hubd.plugins, *config.plugins])
+    found = {entry.name: entry for entry in sorted(entry_points(group="hubd"), key=lambda entry: entry.name)}
+    for name, entry in found.items():
+        version = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
+        click.echo(f"{name}  {'on' if name in wanted else 'off'}  {version}  {entry.value}")
+    if not found:
+        click.echo("no plugins are installed")
+    missing = [name for name in wanted if name not in found]
+    click.echo("note: this version doesn't load plugins yet", err=True)
+    if missing:
+        raise Failure(f"the config turns on what isn't installed: {', '.join(missing)}")

@@ -1,0 +1,40 @@
+"""Whether the hub lives, and whether it is ready to be sent clients: `/health/live`, `/health/ready`."""
+
+from collections.abc import Callable
+
+import orjson
+from aiohttp import web
+
+from hubd.core.errors import Problem
+from hubd.edge.http import PROBLEM_TYPE, answer, problem_fields, problem_headers
+from hubd.hub import Hub
+
+RETRY_S = 1.0
+
+
+class Health:
+    """What load balancers and container managers ask. Each of ``checks`` gives why the hub isn't ready, or nothing."""
+
+    def __init__(self, hub: Hub) -> None:
+        self.checks: list[Callable[[], str]] = [lambda: "stopping" if hub.stopping else ""]
+
+    def routes(self) -> list[web.RouteDef]:
+        """Where they are."""
+        return [web.get("/health/live", self.live), web.get("/health/ready", self.ready)]
+
+    def reasons(self) -> list[str]:
+        """Why the hub isn't ready; nothing when it is."""
+        return [reason for check in self.checks if (reason := check())]
+
+    async def live(self, request: web.Request) -> web.Response:
+        """It answers, so it lives."""
+        return answer({"status": "ok"})
+
+    async def ready(self, request: web.Request) -> web.Response:
+        """200, or 503 and every reason why not."""
+        reasons = self.reasons()
+        if not reasons:
+            return answer({"status": "ok"})
+        problem = Problem("unavailable", f"the hub is not ready: {', '.join(reasons)}", retry_after=RETRY_S)
+        body = orjson.dumps(problem_fields(problem) | {"reasons": reasons})
+        return web.Response(body=body, status=503, content_type=PROBLEM_TYPE, headers=problem_headers(problem))
