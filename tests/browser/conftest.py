@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import shutil
 import sys
 import tempfile
@@ -25,6 +26,7 @@ FLAGS = [
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--no-first-run",
+    "--ignore-certificate-errors",  # the tests' own
     "--remote-debugging-port=0",
 ]
 WAIT_S = 20.0
@@ -141,8 +143,9 @@ class HubProcess:
     async def start(self) -> None:
         """Start it, on the port it had before if it had one."""
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "hubd", "serve", "--dev", "--port", str(self.port), stdout=-1, stderr=-1
-        )
+            sys.executable, "-m", "hubd", "serve", "--dev", "--port", str(self.port), stdout=-1, stderr=-1,
+            env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off"},  # each test begins with nothing
+        )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         ready = (await asyncio.wait_for(self._process.stdout.readline(), 20)).decode()
