@@ -192,7 +192,7 @@ def test_every_limit_with_its_default() -> None:
     for name in ("limits", "replay"):
         rows = table(section("Limits"), of=f"`[{name}]`")
         options = getattr(config, name)
-        assert {row[0].strip("`"): float(row[1]) for row in rows} == options.model_dump()
+        assert {row[0].strip("`"): json.loads(row[1]) for row in rows} == options.model_dump()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.name))
