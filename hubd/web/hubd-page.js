@@ -4,6 +4,7 @@
  *
  * @typedef {object} Env what the client takes from its surroundings, so that tests can stand in for all of it
  * @property {any} WebSocket
+ * @property {(url: string, options: any) => Promise<any>} fetch
  * @property {any} [document]
  * @property {any} [window]
  * @property {any} [navigator]
@@ -23,6 +24,7 @@ export function environment(given) {
   return {
     WebSocket, document, navigator,
     window: document && globalThis,
+    fetch: (url, options) => globalThis.fetch(url, options),
     // Wrapped: a browser's timers refuse to be called as methods of another object.
     setTimeout: (run, ms) => setTimeout(run, ms),
     clearTimeout: (timer) => clearTimeout(timer),

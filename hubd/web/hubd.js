@@ -9,7 +9,8 @@
  *
  * Events, and what their `detail` holds:
  *   notification  the notification; a listener that doesn't show it calls `event.preventDefault()`, then it isn't acked
- *   state         { state, reason, code, attempt, retryAt }; connecting, connected, reconnecting, offline or closed
+ *   state         { state, transport, reason, code, attempt, retryAt }; connecting, connected, reconnecting, offline or
+ *                 closed; again `connected` when the transport changes
  *   welcome       { user, connection, cursor, topics, recovered, ... }: connected
  *   gap           { channel, reason }: notifications are missing here, and the hub can't bring them back
  *   read          { ids }: seen on another device; drop the toast
@@ -17,8 +18,14 @@
  *   presence      { topic, joined, left }; after a reconnect { topic, users, count }, as it is now
  *   error         { code, message }: what went wrong without ending the connection for good
  *
- * @typedef {import("./hubd-connection.js").Frame} Frame
+ * It goes by WebSocket; where a proxy doesn't let that through by server-sent events, and where one keeps those back by
+ * long-polling; and returns to the better way when that is open again. Publishing and presence need the WebSocket: by
+ * the others their promises are rejected with the code `not_on_this_transport`.
+ *
+ * @typedef {import("./hubd-link.js").Frame} Frame
+ * @typedef {import("./hubd-link.js").Transport} Transport
  * @typedef {import("./hubd-connection.js").Token} Token
+ * @typedef {import("./hubd-connection.js").Welcomed} Welcomed
  * @typedef {import("./hubd-page.js").Env} Env
  *
  * @typedef {object} Options
@@ -26,22 +33,32 @@
  * @property {string} [user] for a hub in development mode: who to be, without a token
  * @property {Token} [token] a function is asked for a fresh one whenever one is needed
  * @property {string[]} [topics] live topics from the start
- * @property {string} [cursor] resume here, if the application kept `hub.cursor` over a page load
+ * @property {string} [cursor] resume here, instead of where the page before this one (in this tab) stood
+ * @property {boolean | string} [persist] keep the cursor over page loads, in sessionStorage (default: true); a name,
+ *   where a page has several clients of one user, so that they don't take each other's
+ * @property {any} [storage] keep it there instead: getItem and setItem
+ * @property {Transport[]} [transports] those to use, best first (default: websocket, sse, poll)
+ * @property {number} [climbMs] after how long on a lesser transport a better one is tried (default: 30,000); doubles
+ * @property {number} [climbMaxMs] up to this (default: 300,000)
  * @property {boolean} [autoAck] ack what was handed to a listener while the page is visible (default: true)
  * @property {boolean} [autoConnect] connect without being told (default: true)
  * @property {any} [WebSocket] another class to connect with
- * @property {Partial<Env>} [env] other surroundings: document, window, navigator, timers, clock, random
+ * @property {Partial<Env>} [env] other surroundings: document, window, navigator, fetch, timers, clock, random
  */
 
+import { Address, isTopic } from "./hubd-address.js";
 import { Connection, HubdError } from "./hubd-connection.js";
+import { Memory, sessionStorageOf } from "./hubd-memory.js";
 import { environment, Page } from "./hubd-page.js";
 
 export { HubdError };
 
 const ACK_DELAY_MS = 50; //       acks of a burst travel together: answering a replay must not look like a flood
 const ACK_BATCH = 250; //         ids of 128 characters, under the hub's limit of a frame
+const ACK_AGAIN_MS = 5_000;
 const REMEMBERED = 1_000;
-const URL_TOPICS_MAX = 3_000; //  characters; there are limits on a request line all along the way
+/** @type {Transport[]} */
+const TRANSPORTS = ["websocket", "sse", "poll"];
 const EVENTS = new Set(["gap", "read", "retract", "presence", "error"]);
 
 /** Forgets the oldest of a Map or Set. @param {Map<any, any> | Set<any>} entries */
@@ -49,27 +66,25 @@ function keepNewest(entries) {
   while (entries.size > REMEMBERED) entries.delete(entries.keys().next().value);
 }
 
-/** A user's own channel and the broadcast channel are joined without asking. @param {string} name */
-const isTopic = (name) => name !== "notifications" && !name.startsWith("user:");
-
-/** @param {Options} options */
-function webSocketUrl({ url = "/notifications" }) {
-  const absolute = new URL(url, globalThis.location?.href);
-  absolute.protocol = absolute.protocol.replace("http", "ws");
-  return absolute;
+/** Those of the wanted transports that these surroundings have. @param {Options} options @param {Env} env */
+function usable({ transports = TRANSPORTS }, env) {
+  const unknown = transports.find((name) => !TRANSPORTS.includes(name));
+  if (unknown !== undefined) throw new TypeError(`transports: there is no '${unknown}', only ${TRANSPORTS.join(", ")}`);
+  const usable = transports.filter((name) => (name === "websocket" ? env.WebSocket : env.fetch));
+  if (usable.length === 0) throw new TypeError("transports: there is none to connect by");
+  return usable;
 }
 
 export class Hubd extends EventTarget {
   /** @type {Env} */ #env;
-  /** @type {URL} */ #base;
-  /** @type {string | undefined} */ #user;
   /** @type {boolean} */ #autoAck;
   /** @type {Connection} */ #connection;
   /** @type {Page} */ #page;
+  /** @type {Memory} */ #memory;
   /** @type {string | undefined} */ #cursor;
   #holds = 0; // while above zero, the cursor stays
+  #overlapping = false; // until something new comes, it is what the link before this one gave already
   /** @type {Set<string>} */ #topics;
-  /** @type {string[]} topics that the URL asked for */ #inUrl = [];
   /** @type {Set<string>} */ #watched = new Set();
   /** @type {Map<string, boolean>} id → did a listener show it */ #seen = new Map();
   /** @type {Set<string>} */ #unacked = new Set();
@@ -82,34 +97,45 @@ export class Hubd extends EventTarget {
     const env = environment(options.env);
     if (options.WebSocket) env.WebSocket = options.WebSocket;
     this.#env = env;
-    this.#base = webSocketUrl(options);
-    this.#user = options.user;
     this.#autoAck = options.autoAck ?? true;
     this.#topics = new Set(options.topics);
-    this.#cursor = options.cursor;
+    const address = new Address(options);
+    const { persist = true, storage = sessionStorageOf(env.window) } = options;
+    this.#memory = new Memory(persist ? storage : null, `${address.name} ${persist === true ? "" : persist}`);
+    this.#cursor = options.cursor ?? this.#memory.get("cursor");
     this.#connection = new Connection({
       env,
       token: options.token,
-      url: () => this.#url(),
+      where: {
+        request: (transport, more) =>
+          address.request(transport, { topics: this.topics, cursor: this.#cursor, ...more }),
+        api: (path) => address.api(path),
+      },
+      memory: this.#memory,
+      climbing: {
+        transports: usable(options, env), climbMs: options.climbMs ?? 30_000, climbMaxMs: options.climbMaxMs ?? 300_000,
+      },
       on: {
         state: (state, why) => {
           if (state === "closed") this.#page.unwatch();
           this.#emit("state", { state, ...why });
         },
-        welcome: (frame) => this.#welcomed(frame),
+        welcome: (frame, how) => this.#welcomed(frame, how),
         frame: (frame) => this.#received(frame),
         problem: (code, message) => this.#emit("error", { code, message }),
       },
     });
     this.#page = new Page(env, {
       attention: (state) => this.#connection.send({ action: "visibility", state }),
-      shown: () => { this.#connection.checkSilence(); this.#flushAcks(); },
+      shown: () => { this.#connection.shown(); this.#flushAcks(); },
       network: () => this.#connection.networkChanged(),
     });
     if (options.autoConnect ?? true) this.connect();
   }
 
   get state() { return this.#connection.state; }
+  /** What it goes by: websocket, sse or poll; while it isn't connected, what it tries next. */
+  get transport() { return this.#connection.transport; }
   /** Everything up to here was handed over. */
   get cursor() { return this.#cursor; }
   /** The live topics that are kept over reconnects. */
@@ -141,6 +167,7 @@ export class Hubd extends EventTarget {
     const names = [topics].flat();
     const added = durable ? [] : names.filter((name) => isTopic(name) && !this.#topics.has(name));
     for (const name of added) this.#topics.add(name);
+    this.#connection.topicsChanged();
     try {
       const asked = this.#connection.act({ action: "subscribe", topics: names, durable, cursor });
       const reply = await (cursor === undefined ? asked : this.#hold(asked));
@@ -149,9 +176,15 @@ export class Hubd extends EventTarget {
     } catch (error) {
       const refused = error instanceof HubdError && (error.refused || error.code === "busy");
       // One with its own cursor can't be repeated from ours without losing what lies between: its caller must do it.
-      if (refused || cursor !== undefined) for (const name of added) this.#topics.delete(name);
+      if (refused || cursor !== undefined) this.#leave(added);
       throw error;
     }
+  }
+
+  /** All or nothing, but an address may have brought some of them already. @param {string[]} added */
+  #leave(added) {
+    for (const name of added) this.#topics.delete(name);
+    if (this.transport !== "websocket" && added.length > 1) this.unsubscribe(added).catch(() => {});
   }
 
   /** @param {string | string[]} topics @param {{ durable?: boolean }} [options] */
@@ -159,6 +192,7 @@ export class Hubd extends EventTarget {
     const names = [topics].flat();
     for (const name of names) this.#topics.delete(name);
     for (const name of names) this.#watched.delete(name);
+    this.#connection.topicsChanged();
     return this.#connection.act({ action: "unsubscribe", topics: names, durable });
   }
 
@@ -172,12 +206,21 @@ export class Hubd extends EventTarget {
     return this.#connection.act({ action: "ack", ids: [ids].flat() });
   }
 
-  /** Who is there; with `watch`, events follow. @param {string} topic @param {{ watch?: boolean }} [options] */
+  /**
+   * Who is there; with `watch`, events follow, also after reconnects.
+   * @param {string} topic @param {{ watch?: boolean }} [options]
+   */
   async presence(topic, { watch } = {}) {
     if (watch === false) this.#watched.delete(topic);
-    const reply = await this.#connection.act({ action: "presence", topic, watch });
-    if (watch) this.#watched.add(topic);
-    return reply;
+    try {
+      const reply = await this.#connection.act({ action: "presence", topic, watch });
+      if (watch) this.#watched.add(topic);
+      return reply;
+    } catch (error) {
+      // It begins when the connection climbs to one that can.
+      if (watch && error instanceof HubdError && error.code === "not_on_this_transport") this.#watched.add(topic);
+      throw error;
+    }
   }
 
   /**
@@ -191,31 +234,25 @@ export class Hubd extends EventTarget {
 
   // ---- resuming -----------------------------------------------------------------------------------------------------
 
-  #url() {
-    const url = new URL(this.#base);
-    if (this.#user !== undefined) url.searchParams.set("user", this.#user);
-    if (this.#cursor !== undefined) url.searchParams.set("cursor", this.#cursor);
-    let room = URL_TOPICS_MAX;
-    this.#inUrl = this.topics.filter((topic) => (room -= encodeURIComponent(topic).length + 3) >= 0);
-    if (this.#inUrl.length) url.searchParams.set("topics", this.#inUrl.join(","));
-    return url.href;
-  }
-
-  /** @param {Frame} frame */
-  #welcomed(frame) {
+  /** @param {Frame} frame @param {Welcomed} how */
+  #welcomed(frame, { asked, fresh, overlapping }) {
     // On a resume ours stays until something after it was handed over: a gap told twice is better than one told never.
-    this.#cursor ??= frame.cursor;
-    this.#emit("state", { state: "connected", attempt: 0 });
+    if (this.#cursor === undefined) this.#keep(frame.cursor);
+    this.#overlapping = overlapping;
+    if (fresh) this.#emit("state", { state: "connected", transport: this.transport, attempt: 0 });
     this.#emit("welcome", frame);
     this.#page.report();
-    this.#reportRefused(frame.topics);
-    this.#restore(this.topics.filter((topic) => !this.#inUrl.includes(topic)));
+    if (fresh) this.#reportRefused(asked, frame.topics);
+    if (fresh) this.#restore(this.topics.filter((topic) => !asked.includes(topic)));
     this.#flushAcks();
   }
 
-  /** The hub leaves refused topics out. They stay wanted: the next token may allow them. @param {string[]} granted */
-  #reportRefused(granted) {
-    for (const topic of this.#inUrl) {
+  /**
+   * The hub leaves refused topics out. They stay wanted: the next token may allow them.
+   * @param {string[]} asked @param {string[]} granted
+   */
+  #reportRefused(asked, granted) {
+    for (const topic of asked) {
       const refused = this.#topics.has(topic) && !granted.includes(topic);
       if (refused) this.#emit("error", { code: "forbidden", message: `not subscribed to ${topic}`, topic });
     }
@@ -279,7 +316,14 @@ export class Hubd extends EventTarget {
 
   /** @param {string | undefined} cursor */
   #advance(cursor) {
-    if (typeof cursor === "string" && this.#holds === 0) this.#cursor = cursor;
+    if (typeof cursor === "string" && this.#holds === 0) this.#keep(cursor);
+  }
+
+  /** @param {string} cursor */
+  #keep(cursor) {
+    if (cursor === this.#cursor) return;
+    this.#cursor = cursor;
+    this.#memory.set("cursor", cursor);
   }
 
   // ---- what arrives -------------------------------------------------------------------------------------------------
@@ -297,15 +341,18 @@ export class Hubd extends EventTarget {
   #notified(notification) {
     const { id, cursor } = notification;
     if (typeof id !== "string") return this.#emit("error", { code: "bad_frame", message: "a notification without id" });
+    this.#connection.arrived();
     let shown = this.#seen.get(id);
+    const again = shown !== undefined;
     if (shown === undefined) {
       this.#seen.set(id, true);
       keepNewest(this.#seen);
       shown = this.#emit("notification", notification) && this.#hasListener;
       if (!shown) this.#seen.set(id, false);
     }
+    if (!again) this.#overlapping = false;
     // Only now: if the page dies inside a listener, the next one gets it again.
-    this.#advance(cursor);
+    if (!this.#overlapping) this.#advance(cursor);
     // A repeated one too: it was repeated because the hub doesn't know that it was shown.
     if (shown && this.#autoAck) this.#ackSoon(id);
   }
@@ -331,10 +378,14 @@ export class Hubd extends EventTarget {
     if (!this.#page.visible || this.state !== "connected" || this.#unacked.size === 0) return;
     const ids = [...this.#unacked].slice(0, ACK_BATCH);
     for (const id of ids) this.#unacked.delete(id);
-    this.ack(ids).catch(({ refused }) => {
+    this.ack(ids).catch(({ refused, retryAfterS }) => {
       // Lost on the way: the cursor is past them, so nothing but saying it again can stop the push.
-      if (!refused) for (const id of ids) this.#unacked.add(id);
+      if (refused && !retryAfterS) return;
+      for (const id of ids) this.#unacked.add(id);
       keepNewest(this.#unacked);
+      if (this.state !== "connected") return; // the next welcome does it
+      const wait = Math.max((retryAfterS ?? 0) * 1000, ACK_AGAIN_MS);
+      this.#ackTimer ??= this.#env.setTimeout(() => this.#flushAcks(), wait);
     });
     if (this.#unacked.size) this.#ackTimer = this.#env.setTimeout(() => this.#flushAcks(), ACK_DELAY_MS);
   }

@@ -4,13 +4,16 @@
 import { Hubd } from "../hubd.js";
 import { make, part } from "./dom.js";
 import { Feed } from "./feed.js";
-import { ShownWebSocket } from "./frames.js";
+import { shownFetch, ShownWebSocket } from "./frames.js";
 import { Publisher } from "./publish.js";
 import { Toasts } from "./toasts.js";
 import { Topics } from "./topics.js";
 
 const NAMES = ["ada", "bob", "grace", "linus"];
 const DROP_MS = 5_000;
+const TRANSPORTS = { websocket: "WebSocket, hubd.v1.json", sse: "server-sent events", poll: "long-polling" };
+/** `?transports=sse,poll` shows what it is like without WebSocket. */
+const transports = new URL(location.href).searchParams.get("transports")?.split(",");
 
 const feed = new Feed();
 const toasts = new Toasts();
@@ -44,7 +47,10 @@ function connectAs(user, { cursor } = {}) {
   const url = new URL(location.href);
   url.searchParams.set("user", user);
   history.replaceState(null, "", url);
-  const client = new Hubd({ user, cursor, topics: topics.names, WebSocket: ShownWebSocket });
+  const client = new Hubd({
+    user, cursor, topics: topics.names, transports: /** @type {any} */ (transports),
+    WebSocket: ShownWebSocket, env: { fetch: shownFetch },
+  });
   hub = client;
   listen(client, "state", stateChanged);
   listen(client, "welcome", welcomed);
@@ -73,11 +79,11 @@ function stateChanged(detail) {
 
 /** @param {Record<string, any>} welcome */
 function welcomed({ connection, recovered }) {
-  part("connection").textContent = connection;
-  part("transport").textContent = "WebSocket, hubd.v1.json";
+  part("connection").textContent = connection ?? "–";
   if (recovered === undefined) return;
   backAt = Date.now();
   if (lostAt && recovered) feed.line(`Back after ${Math.round((backAt - lostAt) / 1000)} s: nothing is missing`);
+  lostAt = 0; // told once; a topic that joins by another stream is no loss
 }
 
 /** @param {Record<string, any>} notification */
@@ -100,9 +106,10 @@ function showBadge(count) {
 
 function showState() {
   const seconds = Math.max(0, Math.ceil(((state.retryAt ?? 0) - Date.now()) / 1000));
+  const by = hub && hub.transport !== "websocket" ? `, by ${TRANSPORTS[hub.transport]}` : "";
   const [word, detail] = {
     connecting: ["Connecting", state.attempt ? `try ${state.attempt + 1}` : ""],
-    connected: ["Connected", `as ${me}`],
+    connected: ["Connected", `as ${me}${by}`],
     reconnecting: ["Reconnecting", `in ${seconds} s`],
     offline: ["Offline", `next try in ${seconds} s`],
     closed: ["Not connected", state.reason ?? ""],
@@ -113,6 +120,8 @@ function showState() {
   if (wordPlace.textContent !== word) wordPlace.textContent = word; // said aloud only when it changes
   detailPlace.textContent = detail;
   const up = state.state === "connected";
+  part("transport").textContent = up && hub ? TRANSPORTS[hub.transport] : "–";
+  part("transport").dataset.transport = up && hub ? hub.transport : "";
   part("cursor").textContent = hub?.cursor ?? "–";
   if (!up) part("connection").textContent = "–";
   for (const name of ["drop-button", "drop-friend-button", "gap-button"]) part(name).disabled = !up;
@@ -146,7 +155,7 @@ const friendOf = (name) => NAMES.find((other) => other !== name) ?? NAMES[0];
 /** Three notifications from somebody else, on a connection of his own, while this one is down. @param {string} to */
 function friendWrites(to) {
   const texts = ["Are you there?", "The build is green again.", "Lunch at noon?"];
-  const friend = new Hubd({ user: friendOf(to), autoAck: false });
+  const friend = new Hubd({ user: friendOf(to), autoAck: false, persist: false });
   friend.addEventListener("welcome", async () => {
     for (const title of texts) {
       await friend.publish({ to: `user:${to}:notifications`, notification: { type: "alert", title } });

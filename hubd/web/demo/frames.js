@@ -1,5 +1,5 @@
 // @ts-check
-/** What goes over the wire: a WebSocket that shows its frames. */
+/** What goes over the wire: a WebSocket that shows its frames, and requests that show what they send and get. */
 
 import { make, part, timeOfDay } from "./dom.js";
 
@@ -33,4 +33,22 @@ export class ShownWebSocket extends WebSocket {
     show("out", text);
     super.send(text);
   }
+}
+
+/** @param {string} url @param {RequestInit} options */
+export async function shownFetch(url, options) {
+  const { pathname, search } = new URL(url);
+  const { method = "GET", body } = options;
+  show("out", `${method} ${pathname}${decodeURIComponent(search)}${body ? ` ${body}` : ""}`);
+  const answer = await fetch(url, options);
+  show("end", `${answer.status} ${pathname}`);
+  if (!answer.body) return answer;
+  const text = new TextDecoder();
+  const shown = new TransformStream({
+    transform(chunk, onwards) {
+      show("in", text.decode(chunk, { stream: true }));
+      onwards.enqueue(chunk);
+    },
+  });
+  return new Response(answer.body.pipeThrough(shown), answer);
 }
