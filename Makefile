@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WEB_TESTS := $(wildcard tests/web/*.test.js)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long bench check format clean node chromium
+.PHONY: help run install test test-long bench check format clean node chromium nginx caddy
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,12 @@ run: $(VENV)/.installed ## start a hub to try things with: demo page, a key, a c
 
 install: $(VENV)/.installed ## make .venv and install hubd into it
 
-test: $(VENV)/.installed-dev node chromium ## every test but the long ones; installs what they need
+test: $(VENV)/.installed-dev node chromium nginx caddy ## every test but the long ones; installs what they need
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 	@test -n "$(WEB_TESTS)" || { echo "There are no tests in tests/web/: is this checkout complete?" >&2; exit 1; }
 	node --test --test-reporter spec $(WEB_TESTS)
 
-test-long: $(VENV)/.installed-dev chromium ## the heavy tests
+test-long: $(VENV)/.installed-fuzz chromium nginx caddy ## the heavy tests
 	HUBD_SEED=$${HUBD_SEED:-random} $(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-dev ## first figures of the fan-out; needs cc, takes some five minutes
@@ -67,6 +67,12 @@ $(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
 	@$(PIP_INSTALL) --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 
+# Only the long tests fuzz, and atheris isn't to be had everywhere.
+$(VENV)/.installed-fuzz: $(VENV)/.installed-dev
+	@echo "Installing atheris, which fuzzes, into $(VENV)/ (once)" >&2
+	@$(PIP_INSTALL) --editable '.[dev,fuzz]'
+	@touch $@
+
 # $(call debian-package,NAME): install it as root; otherwise say how, and fail. dpkg wants sbin in its PATH.
 define debian-package
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -84,5 +90,9 @@ node:
 	@node -e 'process.exit(parseInt(process.versions.node) < 18 ? 1 : 0)' || { \
 	    echo "The tests need Node.js 18 or newer, and this is $$(node --version)." >&2; exit 1; }
 
-chromium:
-	@command -v chromium >/dev/null || { $(call debian-package,chromium); }
+chromium caddy:
+	@command -v $@ >/dev/null || { $(call debian-package,$@); }
+
+# Debian keeps it where only root looks.
+nginx:
+	@command -v nginx >/dev/null || test -x /usr/sbin/nginx || { $(call debian-package,nginx-light); }

@@ -22,6 +22,7 @@ _KEY = re.compile(r"hub_dev_\w+")
 _HUB_SETTINGS = {
     "HUBD_LIMITS__PER_IP": "0",  # all connections come from one address
     "HUBD_LIMITS__PING_S": "3600",  # nothing but broadcasts is to be measured
+    "HUBD_REPLAY__SAVED_FILE": "off",  # each run begins with nothing
 }
 
 
@@ -131,7 +132,7 @@ class Processes:
     def client(self, server: Server, connections: int) -> Client:
         """A load client, once all its connections are open."""
         command = [str(self._folder / "client"), str(server.port), server.key, str(connections)]
-        process = self._start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         client = Client(process, server)
         client.answer()
         return client
@@ -139,7 +140,7 @@ class Processes:
     def _server(self, name: str, command: list[str], settings: Mapping[str, str]) -> Server:
         log = self._folder / f"{name}.log"
         with log.open("w") as errors:
-            process = self._start(command, SERVER_CORE, settings, stdout=subprocess.PIPE, stderr=errors)
+            process = self.start(command, SERVER_CORE, settings, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
         ready = _READY.search(process.stdout.readline())
         if ready is None:
@@ -147,9 +148,11 @@ class Processes:
         key = _KEY.search(log.read_text())
         return Server(process.pid, int(ready[1]), key[0] if key else "none", log)
 
-    def _start(
+    def start(
         self, command: list[str], core: int, settings: Mapping[str, str] | None = None, **streams: Any
     ) -> subprocess.Popen[str]:
+        """A process on one core, with as many open files as there may be; it is ended with the others."""
+
         def prepare() -> None:
             os.sched_setaffinity(0, {core})
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]

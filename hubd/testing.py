@@ -168,9 +168,10 @@ class ToyBroker:
         self._under_way: deque[tuple[int, Notification, asyncio.Future[int]]] = deque()
         self._on_publication: OnPublication | None = None
 
-    def start(self, on_publication: OnPublication) -> None:
-        """Hand publications to this function."""
+    def start(self, on_publication: OnPublication, sequence: int = 0) -> None:
+        """Hand publications to this function; the first one's number comes after ``sequence``."""
         self._on_publication = on_publication
+        self._sequence = sequence
 
     async def publish(self, notification: Notification) -> Published:
         """Give it a number, hand it on, and answer; each when its time has come."""

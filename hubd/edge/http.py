@@ -11,11 +11,14 @@ from aiohttp import web
 
 from hubd.core.document import read_document
 from hubd.core.errors import STATUS_OF, TITLE_OF, FieldError, Problem, invalid
+from hubd.counts import Counts
 from hubd.edge.origin import Origins, is_preflight
+from hubd.log_events import log_event
 
 BODY_S = 10.0
 """How long a client may take to send a body."""
 MSGPACK_TYPE = "application/msgpack"
+PROBLEM_TYPE = "application/problem+json"
 
 log = logging.getLogger("hubd.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -26,6 +29,8 @@ async def read_body(request: web.Request) -> Any:
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("invalid_body", "send the body without Content-Encoding")
     try:
+        if (request.content_length or 0) > request.client_max_size:
+            raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
         if request.content.is_eof():  # the usual case: it came with the head
             data = await request.read()
         else:
@@ -35,6 +40,8 @@ async def read_body(request: web.Request) -> Any:
         raise Problem(
             "too_large", f"a body has at most {request.client_max_size} bytes ([limits] body_bytes)"
         ) from None
+    except web.RequestPayloadError:
+        raise Problem("invalid_body", "the body breaks off, or breaks the rules of HTTP") from None
     except TimeoutError:
         raise Problem("invalid_body", f"the body didn't arrive within {BODY_S:.0f} s") from None
     return read_document(data, "msgpack" if request.content_type == MSGPACK_TYPE else "json")
@@ -59,8 +66,8 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
     return fields
 
 
-def problem_response(problem: Problem) -> web.Response:
-    """The answer to a request that is refused."""
+def problem_headers(problem: Problem) -> dict[str, str]:
+    """The headers that go with a problem."""
     headers = {}
     if problem.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(problem.retry_after)))
@@ -68,8 +75,13 @@ def problem_response(problem: Problem) -> web.Response:
         headers["WWW-Authenticate"] = "Bearer"
     if problem.code == "upgrade_required":
         headers |= {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    return headers
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """The answer to a request that is refused."""
     body = orjson.dumps(problem_fields(problem))
-    return web.Response(body=body, status=problem.status, content_type="application/problem+json", headers=headers)
+    return web.Response(body=body, status=problem.status, content_type=PROBLEM_TYPE, headers=problem_headers(problem))
 
 
 def query_int(request: web.Request, name: str, default: int, most: int) -> int:
@@ -82,8 +94,12 @@ def query_int(request: web.Request, name: str, default: int, most: int) -> int:
     return int(text)
 
 
-def middleware(origins: Origins) -> Any:
+def middleware(origins: Origins, counts: Counts) -> Any:
     """Around every call: foreign pages refused, CORS headers added, whatever goes wrong told as a problem."""
+
+    def refused(problem: Problem) -> web.StreamResponse:
+        counts.problems[problem.code] += 1
+        return problem_response(problem)
 
     @web.middleware
     async def around(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -96,19 +112,29 @@ def middleware(origins: Origins) -> Any:
                 raise Problem("forbidden", "pages of this origin may not use the hub (see [auth] origins)")
             response = await handler(request)
         except Problem as problem:
-            response = problem_response(problem)
+            response = refused(problem)
         except web.HTTPException as error:
-            response = _http_error(error)
+            found = _problem_of(error)
+            response = error if found is None else refused(found)
+            if "Allow" in error.headers:
+                response.headers["Allow"] = error.headers["Allow"]
         except ConnectionResetError:
             response = web.Response(status=400)  # the client has gone: nobody will see it
-        except Exception:
-            log.exception("%s %s failed", request.method, request.path)
-            response = problem_response(Problem("internal", "the hub failed; the failure was logged"))
+        except Exception as error:
+            # Not the address: it may have a token, and the name of an id or a topic is nobody's business either.
+            log_event(log, "request_failed", error, method=request.method, route=route_of(request))
+            response = refused(Problem("internal", "the hub failed; the failure was logged"))
         if not response.prepared:
             response.headers.update(origins.response_headers(request.headers))
         return response
 
     return around
+
+
+def route_of(request: web.Request) -> str:
+    """The pattern of a request's route, of which there are few; not its address, which is the client's."""
+    resource = request.match_info.route.resource
+    return resource.canonical if resource is not None else "none"
 
 
 def _preflight(request: web.Request, origins: Origins) -> web.Response:
@@ -118,14 +144,12 @@ def _preflight(request: web.Request, origins: Origins) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def _http_error(error: web.HTTPException) -> web.StreamResponse:
-    """aiohttp's own refusals as problems; redirects stay what they are."""
+def _problem_of(error: web.HTTPException) -> Problem | None:
+    """aiohttp's own refusals as problems; None for redirects, which stay what they are."""
     if isinstance(error, web.HTTPMethodNotAllowed):
-        response = problem_response(Problem("method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}"))
-        response.headers["Allow"] = error.headers["Allow"]
-        return response
+        return Problem("method_not_allowed", f"use {', '.join(sorted(error.allowed_methods))}")
     if isinstance(error, web.HTTPNotFound):
-        return problem_response(Problem("not_found", "there is nothing at this address"))
+        return Problem("not_found", "there is nothing at this address")
     if isinstance(error, web.HTTPRequestEntityTooLarge):
-        return problem_response(Problem("too_large", "the body is too large"))
-    return error
+        return Problem("too_large", "the body is too large")
+    return None

@@ -7,11 +7,13 @@ from itertools import takewhile
 from typing import TypeVar
 
 from hubd.clock import Clock
+from hubd.config import Config
 from hubd.core.connection import Connection, Visibility
 from hubd.core.errors import AUTH_TIMEOUT, EXPIRED, NO_PONG
 from hubd.edge.endpoint import Endpoint
+from hubd.edge.reception import Reception
 from hubd.edge.tokens import LEEWAY_S
-from hubd.edge.websocket import WebSocketConnection
+from hubd.log_events import log_event
 
 log = logging.getLogger("hubd.sweep")
 
@@ -25,15 +27,20 @@ Item = TypeVar("Item")
 class Sweep:
     """Pings, silent peers, tokens that run out, connections that don't say who they are or don't finish closing."""
 
-    def __init__(self, endpoint: Endpoint, clock: Clock) -> None:
-        limits = endpoint.hub.config.limits
+    def __init__(self, endpoint: Endpoint, reception: Reception, clock: Clock) -> None:
         self._endpoint = endpoint
+        self._reception = reception
         self._hub = endpoint.hub
         self._clock = clock
+        self.apply(endpoint.hub.config)
+
+    def apply(self, config: Config) -> None:
+        """Go by these times from now on."""
+        limits = config.limits
         self._ping_s = limits.ping_s
         self._pong_s = limits.pong_s
         self._auth_s = limits.auth_s
-        self._attention_s = endpoint.hub.config.delivery.attention_ttl_s
+        self._attention_s = config.delivery.attention_ttl_s
 
     async def run(self) -> None:
         """Sweep until cancelled."""
@@ -41,12 +48,12 @@ class Sweep:
             await asyncio.sleep(ROUND_S)
             try:
                 await self._look_at_all()
-            except Exception:
-                log.exception("a sweep failed; the next one comes in %s s", ROUND_S)
+            except Exception as error:
+                log_event(log, "sweep_failed", error)
             try:
                 self._hub.maintain()
-            except Exception:
-                log.exception("what the hub does once a second failed; it comes again in %s s", ROUND_S)
+            except Exception as error:
+                log_event(log, "maintenance_failed", error)
 
     async def _look_at_all(self) -> None:
         connections = list(self._hub.registry.connections)
@@ -54,6 +61,7 @@ class Sweep:
             self.look(connections[start : start + SLICE])
             await asyncio.sleep(0)
         self.look_at_strangers()
+        self._reception.look()
 
     def look(self, connections: Sequence[Connection]) -> None:
         """Do what is due for these connections."""
@@ -61,21 +69,23 @@ class Sweep:
         _each(connections, lambda connection: self._look_at(connection, now, wall))
 
     def _look_at(self, connection: Connection, now: float, wall: float) -> None:
-        if not isinstance(connection, WebSocketConnection) or connection.closing:
+        if connection.closing:
             return
-        unanswered = connection.heard_at < connection.pinged_at
+        unanswered = connection.answers_pings and connection.heard_at < connection.pinged_at
         if unanswered and now - connection.pinged_at > self._pong_s:
             self._hub.end(connection, NO_PONG)
             return
-        if not unanswered and now - connection.pinged_at >= self._ping_s:
+        ping_s = self._ping_s if connection.ping_s is None else connection.ping_s
+        if not unanswered and now - connection.pinged_at >= ping_s:
             connection.pinged_at = now
             connection.ping(self._hub.attendance.cursor_of(connection))
+            self._hub.pump.schedule(connection)
         if connection.visibility is Visibility.VISIBLE and now - connection.input_at >= self._attention_s:
             self._hub.attendance.attention_ended(connection)
         if wall >= connection.warn_at:
             self._expires(connection, wall)
 
-    def _expires(self, connection: WebSocketConnection, wall: float) -> None:
+    def _expires(self, connection: Connection, wall: float) -> None:
         expires_at = connection.identity.expires_at
         if expires_at is None:
             return
@@ -109,4 +119,4 @@ def _each(items: Iterable[Item], do: Callable[[Item], None]) -> None:
             failed += 1
             first = first or error
     if first is not None:
-        log.error("the sweep failed at %d connections, and goes on; the first:", failed, exc_info=first)
+        log_event(log, "sweep_faults", first, connections=failed)

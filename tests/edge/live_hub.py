@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from random import Random
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import aiohttp
 import jwt
@@ -20,6 +20,7 @@ from hubd.config import Config
 from hubd.core.notification import Notification
 from hubd.core.presence import State
 from hubd.edge.app import Edge
+from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.hub import Hub
 from hubd.ids import Ids
@@ -70,7 +71,7 @@ class Answer(NamedTuple):
         return [error["path"] for error in self.body["errors"]]
 
 
-_PROBLEM_FIELDS = ("type", "title", "status", "detail", "code", "errors")
+_PROBLEM_FIELDS = ("type", "title", "status", "detail", "code", "errors", "reasons")
 
 
 async def eventually(condition: Callable[[], Any], what: str = "") -> None:
@@ -111,6 +112,15 @@ class SlowBroker(LocalBroker):
         return await super().publish(notification)
 
 
+class HasWriter(Protocol):
+    """A client of whatever transport."""
+
+    @property
+    def writer(self) -> asyncio.StreamWriter:
+        """What it writes to its connection with."""
+        ...
+
+
 class LiveHub:
     """A hub that listens. Nothing happens by itself: ``sweep`` is what else a second brings."""
 
@@ -123,17 +133,16 @@ class LiveHub:
         self.edge = Edge(self.hub, keys=keys, tasks=self.tasks, random=Random(1), dev=dev)
         self.edges: list[tuple[str, State, State]] = []
         self.hub.on_presence.append(lambda *edge: self.edges.append(edge))
-        self.clients: list[Client] = []
+        self.clients: list[HasWriter] = []
         self.port = 0
-        self._runner = web.AppRunner(
-            self.edge.app, access_log=None, handler_cancellation=False, auto_decompress=False, shutdown_timeout=1
-        )
+        self.reception = self.edge.reception
+        self._runner = Runner(self.reception, self.edge.app, shutdown_timeout=1)
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self) -> Self:
         """Listen on a free port."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, HOST, 0).start()
+        await self.reception.listen(self._runner, HOST, 0)
         self.port = self._runner.addresses[0][1]
         return self
 
@@ -174,6 +183,7 @@ class LiveHub:
             "unauthenticated": list(endpoint.unauthenticated),
             "leaving": list(endpoint.leaving),
             "addresses": dict(endpoint.addresses._counts),
+            "polls": [*self.edge.polls._ends, *self.edge.polls._due],
             "tasks": [task.get_name() for task in self.tasks._running],
         }
 
@@ -185,6 +195,7 @@ class LiveHub:
         """What the sweep does once a second."""
         self.edge.sweep.look(list(self.hub.registry.connections))
         self.edge.sweep.look_at_strangers()
+        self.reception.look()
         self.hub.maintain()
 
     def run_in_real_time(self) -> None:

@@ -29,7 +29,8 @@ async def test_everybody_is_told_and_one_line_is_logged(hub: LiveHub, caplog: py
     with caplog.at_level(logging.INFO, "hubd"):
         await stop(hub, 0.05)
     assert [await farewell(client) for client in clients] == ["shutdown"] * 3
-    assert [record.getMessage() for record in caplog.records] == ["stopping: telling 3 connections"]
+    (record,) = caplog.records
+    assert record.getMessage() == "stopping: The hub stops and tells its connections connections=3"
     with pytest.raises(Refused) as late:
         await hub.connect()
     assert (late.value.status, late.value.code) == (503, "unavailable")

@@ -32,7 +32,7 @@ async def test_a_fault_at_one_connection_is_its_own(
     hub.let_pass(25)
     assert (await good.next())["hub"] == "ping"
     logged = taken(faults)
-    assert "failed at 2 connections" in logged
+    assert "connections=2" in logged
     assert "ValueError: bad" in logged and "worse" not in logged, "one traceback, however many there are"
 
 

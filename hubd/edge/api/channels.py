@@ -2,10 +2,11 @@
 
 from typing import Any
 
+import orjson
 from aiohttp import web
 
 from hubd.core.channel import BROADCAST, Channel, Kind, parse_channel
-from hubd.core.codec import notification_object
+from hubd.core.codec import notification_json
 from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
@@ -69,7 +70,7 @@ class Channels:
             raise Problem("forbidden", f"you may not read {channel.name!r}, or there is no such topic")
         limit = query_int(request, "limit", LISTED, LISTED)
         kept = self._hub.rings.history(channel.name, limit, self._hub.clock.monotonic())
-        notifications = [notification_object(notification, channel.name) for notification in kept]
+        notifications = [orjson.Fragment(notification_json(notification, channel.name)) for notification in kept]
         return answer({"notifications": notifications, "cursor": self._hub.attendance.cursor()})
 
 

@@ -62,6 +62,7 @@ class Notifications:
             try:
                 answers.append(await self._publish(body, key))
             except Problem as problem:
+                self._hub.counts.problems[problem.code] += 1
                 answers.append(_problem_item(problem))
         return answer(answers)
 
