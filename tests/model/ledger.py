@@ -262,9 +262,10 @@ class Ledger:
     # What must have come
 
     def _owe(self, outstanding: dict[int, Sent], after: int, claims: dict[str, Claim]) -> None:
-        for sent in self._world.sent:
-            fresh = sent.sequence > after and not sent.live_only and sent.sequence not in self.given
-            if fresh and any(name in claims for name in sent.to):
+        for sent in reversed(self._world.sent):
+            if sent.sequence <= after:
+                break
+            if not sent.live_only and sent.sequence not in self.given and any(name in claims for name in sent.to):
                 outstanding[sent.sequence] = sent
 
     def _settle(self, through: int, why: str) -> None:

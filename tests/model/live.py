@@ -17,6 +17,7 @@ from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
 from hubd.core.notification import Notification
 from hubd.edge.app import Edge
+from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.hub import Hub
 from hubd.ids import Ids
@@ -129,6 +130,19 @@ class LiveClient:
         self.ledger.leaving(topics)
         await self._ask({"action": "unsubscribe", "topics": list(topics)}, lambda frame: self.ledger.leave(topics))
 
+    @property
+    def cursors(self) -> list[str]:
+        """All that it was told."""
+        return self.ledger.cursors
+
+    def has(self, sequence: int) -> bool:
+        """Whether this notification has come."""
+        return sequence in self.ledger.given
+
+    def rest(self) -> None:
+        """Nothing is left to be done for it."""
+        self.ledger.rest()
+
     async def leave(self, politely: bool) -> None:
         """Close, or be gone."""
         self.stall(False)
@@ -160,25 +174,28 @@ class LiveHub:
         call_soon = asyncio.get_running_loop().call_soon
         broker = ObservedBroker(LocalBroker(), self._around)
         self.hub = Hub(config, clock=clock, ids=Ids(clock, random), call_soon=call_soon, broker=broker)
+        self._hub_retracts, self.hub.retract = self.hub.retract, self._retracted  # type: ignore[method-assign]  # a tap
         self._key, digest = new_key("backend")
         keys = ApiKeys([ApiKeyEntry(id="backend", sha256=digest, rights=("publish", "admin"))])
         self._edge = Edge(self.hub, keys=keys, tasks=self.tasks, random=random, dev=True)
-        self._runner = web.AppRunner(self._edge.app, access_log=None, shutdown_timeout=1)
+        self._runner = Runner(self._edge.reception, self._edge.app, shutdown_timeout=1)
 
     async def start(self) -> Self:
         """Listen, on a port for everybody and on one with small buffers, where whoever doesn't read is noticed soon."""
         await self._runner.setup()
         self._urls = {}
+        self.ports: dict[bool, int] = {}
         for is_narrow in (False, True):
             listening = socket.create_server((HOST, 0), backlog=1024)
             if is_narrow:
                 listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             await web.SockSite(self._runner, listening, backlog=1024).start()
-            self._urls[is_narrow] = f"http://{HOST}:{listening.getsockname()[1]}"
+            self.ports[is_narrow] = listening.getsockname()[1]
+            self._urls[is_narrow] = f"http://{HOST}:{self.ports[is_narrow]}"
         self._url = self._urls[False]
         self._edge.start()
         self._session = aiohttp.ClientSession(headers={"Authorization": f"Bearer {self._key}"})
-        wide, narrow = aiohttp.TCPConnector(limit=0), aiohttp.TCPConnector(limit=0, socket_factory=_narrow_socket)
+        wide, narrow = aiohttp.TCPConnector(limit=0), aiohttp.TCPConnector(limit=0, socket_factory=narrow_socket)
         self._sessions = {
             False: aiohttp.ClientSession(connector=wide),
             True: aiohttp.ClientSession(connector=narrow),
@@ -229,6 +246,11 @@ class LiveHub:
         self._live[mark] = live
         return live
 
+    def _retracted(self, notification: Notification) -> None:
+        """The hub takes one back: from now on nobody needs to be told that it is missing."""
+        self.world.by_mark[orjson.loads(notification.body + b"}")["title"]].retracted = True
+        self._hub_retracts(notification)
+
     # Clients
 
     async def connect(
@@ -256,7 +278,7 @@ class LiveHub:
         """A client goes."""
         self.clients.remove(client)
         await client.leave(politely)
-        self.cursors += client.ledger.cursors
+        self.cursors += client.cursors
 
     # Publishers
 
@@ -277,7 +299,6 @@ class LiveHub:
 
     async def retract(self, sent: Sent) -> None:
         """Take one back by HTTP; it may be gone already."""
-        sent.retracted = True
         async with self._session.delete(f"{self._url}/api/notifications/{sent.id}") as response:
             if response.status not in (200, 404):
                 raise Broken(f"the retraction of {sent} was answered by {response.status}")
@@ -288,18 +309,18 @@ class LiveHub:
         latest = self.world.latest
 
         def behind() -> list[LiveClient]:
-            return [client for client in self.clients if not client.closed and latest not in client.ledger.given]
+            return [client for client in self.clients if not client.closed and not client.has(latest)]
 
         await until(lambda: self.broken or not behind(), lambda: f"the last broadcast never came to {behind()}")
         self.check()
         for client in self.clients:
             if not client.closed:
-                client.ledger.rest()
+                client.rest()
             elif not client.slow:
-                raise Broken("a connection ended that nobody ended")
+                raise Broken(f"a connection ended that nobody ended: {client}")
 
 
-def _narrow_socket(address: Any) -> socket.socket:
+def narrow_socket(address: Any) -> socket.socket:
     family, kind, protocol, _, _ = address
     made = socket.socket(family, kind, protocol)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)

@@ -8,6 +8,7 @@ from functools import lru_cache
 from heapq import heappop, heappush
 from typing import Any, NamedTuple, TypeVar
 
+import hubd.attendance
 import hubd.core.ring
 import hubd.hub
 import hubd.pump
@@ -70,7 +71,7 @@ def narrow(limits: Limits) -> Iterator[None]:
     changes: list[tuple[Any, str, Any]] = [
         (hubd.pump, "SLICE", limits.slice),
         (hubd.pump, "WRITE_BYTES", limits.write_bytes),
-        (hubd.hub, "WRITE_BYTES", limits.write_bytes),
+        (hubd.attendance, "WRITE_BYTES", limits.write_bytes),
         (hubd.hub, "FEW", limits.few),
         (hubd.core.ring, "WATERMARKS", limits.remembered),
         (hubd.core.ring, "WATERMARK_S", REMEMBERED_S),

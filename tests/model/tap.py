@@ -118,9 +118,9 @@ class ObservedBroker:
         self._inner = inner
         self._around = around
 
-    def start(self, on_publication: OnPublication) -> None:
+    def start(self, on_publication: OnPublication, sequence: int = 0) -> None:
         """Hand publications to this function, with ``around`` around it."""
-        self._inner.start(lambda sequence, notification: self._around(sequence, notification, on_publication))
+        self._inner.start(lambda number, notification: self._around(number, notification, on_publication), sequence)
 
     async def publish(self, notification: Notification) -> Published:
         """As the inner one does."""

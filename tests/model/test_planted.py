@@ -190,12 +190,12 @@ def nothing_grows_too_old(patch: Patch) -> None:
 
 
 def a_channel_may_take_all_the_room(patch: Patch) -> None:
-    init = Rings.__init__
+    resize = Rings.resize
 
     def endless(self: Rings, per_channel: int, ttl_s: float, max_bytes: int) -> None:
-        init(self, per_channel * 2, ttl_s, max_bytes)
+        resize(self, per_channel * 2, ttl_s, max_bytes)
 
-    patch.setattr(Rings, "__init__", endless)
+    patch.setattr(Rings, "resize", endless)
 
 
 def somebody_is_left_out_of_a_fan_out(patch: Patch) -> None:
