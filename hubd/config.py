@@ -4,7 +4,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_origin
 
@@ -86,10 +86,16 @@ class _Sources:
         return f"{self._file}:{line}" if line else str(self._file)
 
 
-def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mapping[str, object] | None = None) -> Config:
+def load_config(
+    path: Path | None,
+    environ: Mapping[str, str],
+    overrides: Mapping[str, object] | None = None,
+    installed: Container[str] | None = None,
+) -> Config:
     """Read the file (None: the defaults), then ``HUBD_SECTION__KEY``, then ``overrides`` (``{"server.port": 0}``).
 
-    Raises ``ConfigError`` with everything that is wrong.
+    ``installed`` are the plugins that there are; None leaves their names unchecked. Raises ``ConfigError`` with
+    everything that is wrong.
     """
     text = _read(path) if path else ""
     sources = _Sources(path, text)
@@ -97,6 +103,8 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     errors = _apply_environment(raw, environ, sources)
     for name, value in (overrides or {}).items():
         _put(raw, tuple(name.split(".")), value, "command line", sources)
+    if installed is not None:
+        errors += [sources.line(at, _not_installed(name)) for at, name in _plugins(raw) if name not in installed]
     try:
         config = Config.model_validate(raw, context={"folder": path.parent if path else "."})
     except ValidationError as error:
@@ -105,6 +113,21 @@ def load_config(path: Path | None, environ: Mapping[str, str], overrides: Mappin
     if errors:  # the values are fine, but a variable means nothing
         raise ConfigError(errors)
     return config
+
+
+def _plugins(raw: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
+    """The plugins that are turned on, and where; what has another shape is told of by whoever checks that."""
+    section, tables = raw.get("hubd"), raw.get("plugins")
+    names = section.get("plugins") if isinstance(section, dict) else None
+    for place, name in enumerate(names if isinstance(names, list | tuple) else ()):
+        if isinstance(name, str):
+            yield ("hubd", "plugins", place), name
+    for name in tables if isinstance(tables, dict) else ():
+        yield ("plugins", name), name
+
+
+def _not_installed(name: str) -> str:
+    return f"no plugin {name[:64]!r} is installed; `hubd plugins` lists those that are"
 
 
 def dotted(path: Path_) -> str:

@@ -89,6 +89,12 @@ class Server(Section):
         json_schema_extra=RESTART,
     )
 
+    @model_validator(mode="after")
+    def _two_listeners(self) -> Self:
+        if self.admin_port and (self.admin_host, self.admin_port) == (self.host, self.port):
+            _raise_at([(("admin_port",), "is server.port already: give it one of its own, or 0 for the same listener")])
+        return self
+
 
 class JwtKey(Section):
     """A key that users' tokens are signed with. Give exactly one of key, key_file and jwks_url.
@@ -235,6 +241,7 @@ class Replay(Section):
         "",
         description="Where a clean stop leaves them for the next start, a name in .rings; empty: beside the store's"
         ' SQLite file, else hubd.rings; "off": nowhere.',
+        json_schema_extra=RESTART,
     )
 
 

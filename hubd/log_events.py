@@ -47,6 +47,13 @@ EVENTS: dict[str, LogEvent] = {
     "not_loaded": LogEvent(
         _WARNING, "What the last stop saved can't be used: a new epoch begins, and clients are told a gap"
     ),
+    "saved_file_in_use": LogEvent(
+        _WARNING, "Another hub runs in this folder and saves to the same file: this one loads and saves nothing"
+    ),
+    "saving_uncertain": LogEvent(
+        _WARNING, "There is no lock for the file that a stop saves to, so saving may fail: look at its folder"
+    ),
+    "predecessor_stopping": LogEvent(_INFO, "The hub before is still stopping: waiting for what it saves"),
     "rings_too_old": LogEvent(
         _WARNING,
         "What the last stop saved is older than [replay] ttl_s: a new epoch begins, and clients are told a gap",

@@ -8,12 +8,14 @@ import resource
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from random import SystemRandom
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from hubd import logs
+from hubd.claim import Claim
 from hubd.clock import SystemClock
 from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
@@ -32,6 +34,8 @@ from hubd.tasks import Tasks
 
 DRAIN_MOST_S = 3600.0
 """The longest drain_s that the config allows."""
+SAVING_S = 15.0
+"""How long the hub before may take to save, once its drain_s is over, before it isn't waited for any more."""
 STOPPED_AT_ONCE = 130
 """The exit status after a second SIGINT: 128 and the signal's number, as a shell has it."""
 
@@ -45,7 +49,7 @@ def serve(source: Source, config: Config, dev: bool) -> int:
         print("hubd: --dev trusts everybody who can connect: it runs on 127.0.0.1 or ::1 only", file=sys.stderr)
         return 1
     _raise_open_files()
-    _warn(config)
+    _warn(config, dev)
     try:
         return asyncio.run(Daemon(source, config, dev).run())
     except ListenError as error:
@@ -64,8 +68,10 @@ def _raise_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
-def _warn(config: Config) -> None:
+def _warn(config: Config, dev: bool) -> None:
     """Say what can't be meant so."""
+    if not (config.auth.jwt or dev):
+        log_event(log, "nobody_can_connect")
     for path in config.unused_settings():
         log_event(log, "setting_unused", option=path)
     for path in config.readable_secrets():
@@ -85,7 +91,9 @@ class Daemon:
         self._stop = asyncio.Event()
         self._runners: list[web.AppRunner] = []
         self._sites: list[web.TCPSite] = []
+        self._claim: Claim | None = None
         self._is_interrupted = False
+        self._is_ready = False
         self._is_obeying = self._again = False  # a SIGHUP, and another one that came meanwhile
 
     async def run(self) -> int:
@@ -93,32 +101,79 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(logs.on_loop_fault)
         self._listen_to_signals(loop)  # first: from the moment on in which the saved file is gone, a stop saves again
+        self._saved = await self._claim_saved()
+        if self._stop.is_set():
+            return 0
         dev_key = self._build()
-        self._reloader = Reloader(self._source, self._config, self._apply)
         try:
-            url = await self._open()
-        except ListenError:
+            control = await self._begin(dev_key)
+        except BaseException:
             self._save()  # the next start is to find what this one has loaded
             raise
-        self._edge.start()
-        # What is here now stays: the collector needn't look at it again whenever many connections come.
-        gc.collect()
-        gc.freeze()
-        control = await self._control(url)
-        self._say_ready(url, dev_key)
         await self._stop.wait()
         control.close()
+        if self._claim is not None:
+            self._claim.say_stopping()
         self._manager.stopping("stopping: disconnects everybody")
         await self._drain()
         await self._tasks.close()
         self._save()
         return 0
 
+    async def _begin(self, dev_key: str) -> ControlSocket:
+        """Listen, and say so."""
+        self._reloader = Reloader(self._source, self._config, self._apply)
+        url = await self._open()
+        self._edge.start()
+        # What is here now stays: the collector needn't look at it again whenever many connections come.
+        gc.collect()
+        gc.freeze()
+        control = await self._control(url)
+        self._say_ready(url, dev_key)
+        self._is_ready = True
+        if self._again:
+            self._on_hangup()
+        return control
+
+    async def _claim_saved(self) -> Path | None:
+        """Where to load and save what a hub remembers: None for nowhere, also when another hub does so there.
+
+        One that is just stopping is waited for, as what it leaves is for us.
+        """
+        path = saved_path(self._config)
+        if path is None:
+            return None
+        try:
+            self._claim = Claim(path)
+            if await self._wait_for_predecessor(self._claim, path):
+                return path
+        except OSError as error:  # also where the file system knows no locks
+            log_event(log, "saving_uncertain", file=str(path), reason=error.strerror or str(error))
+            return path
+        if not self._stop.is_set():
+            log_event(log, "saved_file_in_use", file=str(path))
+        self._claim.close()
+        self._claim = None
+        return None
+
+    async def _wait_for_predecessor(self, claim: Claim, path: Path) -> bool:
+        """Whether we have it, at once or after the hub before has gone."""
+        until = self._clock.monotonic() + self._config.server.drain_s + SAVING_S
+        told = False
+        while not claim.take():
+            if self._stop.is_set() or not claim.is_holder_stopping() or self._clock.monotonic() > until:
+                return False
+            if not told:
+                log_event(log, "predecessor_stopping", file=str(path))
+                told = True
+            await asyncio.sleep(0.05)
+        return True
+
     def _build(self) -> str:
         """Make the hub and its edge; gives dev mode's API key."""
         random = SystemRandom()
         ids = Ids(self._clock, random)
-        memory = load(saved_path(self._config), self._config, self._clock, ids)
+        memory = load(self._saved, self._config, self._clock, ids)
         call_soon = asyncio.get_running_loop().call_soon
         hub = Hub(self._config, clock=self._clock, ids=ids, call_soon=call_soon, memory=memory)
         dev_key, digest = new_key("dev")
@@ -146,7 +201,8 @@ class Daemon:
             site = await self._edge.reception.listen(runner, host, port)
         except OSError as error:
             await runner.cleanup()
-            raise ListenError(f"can't listen on {host}:{port}: {error.strerror or error}") from None
+            why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
+            raise ListenError(f"can't listen on {host}:{port}: {why}") from None
         self._runners.append(runner)
         self._sites.append(site)
         return int(runner.addresses[0][1])
@@ -154,11 +210,10 @@ class Daemon:
     def _say_ready(self, url: str, dev_key: str) -> None:
         if self._dev:
             _say_dev(url, dev_key)
-        elif not self._config.auth.jwt:
-            log_event(log, "nobody_can_connect")
         self._manager.ready(f"listening on {url}")
         self._tasks.start(self._manager.keep_alive(), "watchdog")
-        print(f"hubd listening on {url}", flush=True)
+        with suppress(OSError):  # whoever started us needn't listen
+            print(f"hubd listening on {url}", flush=True)
 
     # Signals
 
@@ -178,7 +233,7 @@ class Daemon:
 
     def _on_hangup(self) -> None:
         self._again = True
-        if not self._is_obeying:
+        if self._is_ready and not self._is_obeying:
             self._is_obeying = True
             self._tasks.start(self._obey(), "reload")
 
@@ -206,7 +261,7 @@ class Daemon:
         outcome = await self._reloader.reload()
         self._edge.hub.counts.reloads["refused" if outcome.errors else "done"] += 1
         if not outcome.errors:
-            _warn(self._reloader.config)
+            _warn(self._reloader.config, self._dev)
         self._manager.ready("the last reload failed: see the log" if outcome.errors else "reloaded")
         return outcome
 
@@ -229,7 +284,7 @@ class Daemon:
 
     def _save(self) -> None:
         """Leave what the hub remembers to the next start."""
-        save(saved_path(self._reloader.config), self._edge.hub.memory, self._clock)
+        save(self._saved, self._edge.hub.memory, self._clock)
 
 
 def _url(host: str, port: int) -> str:

@@ -29,3 +29,13 @@ def hubd(*arguments: str, cwd: Path | None = None, **environ: str) -> Done:
         [*HUBD, *arguments], capture_output=True, text=True, timeout=30, cwd=cwd, env=environment(**environ)
     )
     return Done(ended.returncode, ended.stdout, ended.stderr)
+
+
+def with_plugins(folder: Path, *names: str) -> str:
+    """A PYTHONPATH by which a distribution with these plugins is installed; it is made in the folder."""
+    info = folder / "hub_extras-1.2.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hub-extras\nVersion: 1.2\n")
+    lines = [f"{name} = hub_extras.{name}" for name in names]
+    (info / "entry_points.txt").write_text("\n".join(["[hubd]", *lines, ""]))
+    return f"{folder}:{ROOT}"

@@ -20,7 +20,7 @@ import pytest
 
 from hubd.edge.keys import new_key
 from tests.canaries import HOST, PIECE, WORD, Canaries, Hub, config_text
-from tests.command import ROOT, environment
+from tests.command import ROOT, environment, with_plugins
 from tests.edge.ws_client import BINARY, JSON, MSGPACK, TEXT, Refused, masked
 
 
@@ -54,7 +54,7 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[H
         HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY=canaries.plain("vapid"),
         HUBD_STORE__URL=f"postgresql://hubd:{canaries.plain('password')}@127.0.0.1:1/hubd",
         PYTHONASYNCIODEBUG="1" if request.param == "json" else "",
-        PYTHONPATH=str(ROOT),
+        PYTHONPATH=with_plugins(tmp_path, "webpush"),
     )
     command = ("-X", "dev", str(ROOT / "tests" / "canary_hub.py"), "serve", "--config", str(config), "--port", "0")
     process = await create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)

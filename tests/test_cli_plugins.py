@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.command import ROOT, hubd
+from tests.command import hubd, with_plugins
 
 NOTE = "note: this version doesn't load plugins yet\n"
 
@@ -12,11 +12,7 @@ NOTE = "note: this version doesn't load plugins yet\n"
 @pytest.fixture
 def installed(tmp_path: Path) -> str:
     """A folder for PYTHONPATH in which a distribution with two plugins is installed."""
-    info = tmp_path / "hub_extras-1.2.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hub-extras\nVersion: 1.2\n")
-    (info / "entry_points.txt").write_text("[hubd]\nwebpush = hub_extras.push\ndigest = hub_extras.digest:plugin\n")
-    return f"{tmp_path}:{ROOT}"
+    return with_plugins(tmp_path, "webpush", "digest")
 
 
 def test_none() -> None:
@@ -28,8 +24,8 @@ def test_what_is_installed_and_what_the_config_turns_on(installed: str) -> None:
     done = hubd("plugins", PYTHONPATH=installed, HUBD_PLUGINS__WEBPUSH__SUBJECT="mailto:a@example.com")
     assert (done.code, done.err) == (0, NOTE)
     assert done.out.splitlines() == [
-        "digest  off  hub-extras 1.2  hub_extras.digest:plugin",
-        "webpush  on  hub-extras 1.2  hub_extras.push",
+        "digest  off  hub-extras 1.2  hub_extras.digest",
+        "webpush  on  hub-extras 1.2  hub_extras.webpush",
     ]
 
 
@@ -44,3 +40,20 @@ def test_a_bad_config_is_told_as_everywhere() -> None:
     done = hubd("plugins", HUBD_HUBD__PLUGINS='["A B"]')
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("environment HUBD_HUBD__PLUGINS: hubd.plugins[0]: ")
+
+
+@pytest.mark.parametrize("command", [["check-config"], ["serve", "--port", "0"]])
+def test_a_name_that_isnt_there_is_an_error_in_its_place(command: list[str], installed: str, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text(
+        '[limits]\nping_s = "x"\n[hubd]\nplugins = ["digest", "nosuch"]\n[plugins.webpush]\n[plugins.other]\n'
+    )
+    done = hubd(*command, "--config", str(config), PYTHONPATH=installed)
+    assert (done.code, done.out) == (1, "")
+    lines = done.err.splitlines()
+    assert lines[0] == (
+        f"{config}:4: hubd.plugins[1]: no plugin 'nosuch' is installed; `hubd plugins` lists those that are"
+    )
+    assert lines[1].startswith(f"{config}:6: plugins.other: no plugin 'other'")
+    assert lines[2].startswith(f"{config}:2: limits.ping_s: ")
+    assert len(lines) == 3

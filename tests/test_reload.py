@@ -19,7 +19,10 @@ from hubd.reload import Outcome, Reloader, Source, differences, needs_restart, o
 from tests.config_files import load
 
 SECRET = "s3cr3t-" * 10
-RESTART = ["server.host", "server.port", "server.admin_port", "server.admin_host", "store.url", "hubd.plugins"]
+RESTART = [
+    "server.host", "server.port", "server.admin_port", "server.admin_host", "replay.saved_file", "store.url",
+    "hubd.plugins",
+]  # fmt: skip
 
 
 def declared() -> Iterator[tuple[str, bool]]:

@@ -160,6 +160,13 @@ async def test_a_key_file_that_others_can_read_is_said_at_each_reading(world: Wo
     assert done.code == 1 and "jwt.key' can't be read" in done.err.splitlines()[0]
 
 
+async def test_a_config_without_keys_is_taken_over_and_said_loudly(world: World) -> None:
+    daemon = await world.start(config())
+    world.path.write_text("")
+    daemon.send(signal.SIGHUP)
+    assert "WARNING" in await daemon.said("nobody_can_connect")
+
+
 async def test_signals_by_the_dozen(world: World) -> None:
     daemon = await world.start(config(ping_s=3))
     before = await connect(daemon, token())
@@ -244,6 +251,7 @@ async def test_systemd_is_told_everything(world: World, tmp_path: Path) -> None:
 
 async def test_a_signal_that_comes_during_a_reload_isnt_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     daemon = server.Daemon(Source(None, {}), Config(), dev=True)
+    daemon._is_ready = True
     reloads: list[asyncio.Event] = []
 
     async def reload(self: server.Daemon) -> None:

@@ -15,6 +15,7 @@ import aiohttp
 import jwt
 import pytest
 
+from hubd.claim import Claim
 from tests.command import HUBD, environment
 from tests.edge.ws_client import JSON, Client
 
@@ -87,12 +88,12 @@ async def test_stopped_and_started_again(daemon: Daemon) -> None:
     answers = [await daemon.publish(f"n{place}") for place in range(1, 4)]
     assert await daemon.stop() == 0
     assert "saved: " in daemon.said
-    assert os.listdir(daemon.folder) == ["hubd.db.rings"]
+    assert sorted(os.listdir(daemon.folder)) == ["hubd.db.rings", "hubd.db.rings.lock"]
     assert stat.S_IMODE(daemon.file.stat().st_mode) == 0o600
 
     await daemon.start()
     assert "loaded: " in daemon.said
-    assert os.listdir(daemon.folder) == [], "it is loaded once"
+    assert os.listdir(daemon.folder) == ["hubd.db.rings.lock"], "it is loaded once"
     welcome, *frames = await daemon.resume(answers[0]["cursor"], 3)
     assert (welcome["recovered"], [frame["id"] for frame in frames]) == (True, ["n2", "n3"])
     assert await daemon.publish("n3") == answers[2] | {"duplicate": True}
@@ -110,6 +111,60 @@ async def test_killed(daemon: Daemon) -> None:
     welcome, gap = await daemon.resume(answer["cursor"], 2)
     assert (welcome["recovered"], gap) == (False, {"hub": "gap", "channel": None, "reason": "epoch"})
     assert not welcome["cursor"].startswith(answer["cursor"].partition("-")[0])
+
+
+async def test_started_while_the_one_before_still_stops(daemon: Daemon, tmp_path: Path) -> None:
+    """What that one leaves is for the next one, not for whoever comes after a crash of that."""
+    await daemon.start()
+    answer = await daemon.publish("n1")
+    busy = await asyncio.open_connection(HOST, daemon.port)
+    busy[1].write(b"POST /api/acks?user=42 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
+    await asyncio.sleep(0.2)  # a request that isn't through yet keeps it for a while
+    old = daemon.process
+    assert old is not None and old.stderr is not None
+    old.terminate()
+    await old.stderr.readuntil(b"stopping: ")
+    starting = asyncio.ensure_future(daemon.start())
+    await asyncio.sleep(1.0)
+    assert not starting.done() and old.returncode is None
+    busy[1].write(b'"ids":[]}')
+    await asyncio.wait_for(starting, 30)
+    assert await old.wait() == 0
+    busy[1].close()
+    assert "predecessor_stopping: " in daemon.said and "loaded: " in daemon.said
+    welcome, *_ = await daemon.resume(answer["cursor"], 1)
+    assert welcome["recovered"] is True
+
+
+async def test_signals_to_one_that_waits(daemon: Daemon, tmp_path: Path) -> None:
+    """The lock is held by somebody who says that he is stopping, and doesn't."""
+    claim = Claim(daemon.file)
+    assert claim.take()
+    claim.say_stopping()
+    process = await daemon.begin()
+    assert process.stderr is not None
+    await asyncio.wait_for(process.stderr.readuntil(b"predecessor_stopping: "), 20)
+    process.send_signal(signal.SIGHUP)
+    await asyncio.sleep(0.2)
+    assert await daemon.stop() == 0
+    assert "hubd listening" not in daemon.said and "saved_file_in_use" not in daemon.said
+    claim.close()
+
+
+async def test_two_in_one_folder(daemon: Daemon, tmp_path: Path) -> None:
+    """The second is a hub by itself: it takes nothing, and leaves nothing."""
+    await daemon.start()
+    answer = await daemon.publish("n1")
+    second = Daemon(tmp_path)
+    await second.start()
+    assert "saved_file_in_use: " in second.said
+    await second.publish("m1")
+    assert await second.stop() == 0
+    assert not daemon.file.exists()
+    assert await daemon.stop() == 0
+    await daemon.start()
+    welcome, *_ = await daemon.resume(answer["cursor"], 1)
+    assert welcome["recovered"] is True
 
 
 async def test_damaged(daemon: Daemon) -> None:
@@ -150,8 +205,22 @@ async def test_a_start_that_fails_loses_nothing(daemon: Daemon) -> None:
     assert welcome["recovered"] is True
 
 
+async def test_nobody_reads_the_ready_line(daemon: Daemon) -> None:
+    with open("/dev/full", "w") as full:
+        daemon.process = await create_subprocess_exec(
+            *HUBD, "serve", "--dev", "--port", "0", stdout=full, stderr=PIPE, cwd=daemon.folder,
+            env=environment(HUBD_REPLAY__SAVED_FILE=""),
+        )  # fmt: skip
+    assert daemon.process.stderr is not None
+    await asyncio.wait_for(daemon.process.stderr.readuntil(b"Bearer "), 20)
+    await asyncio.sleep(0.2)
+    assert await daemon.stop() == 0
+    assert daemon.file.exists()
+
+
 async def test_a_folder_that_cant_be_written_to_is_said_and_the_stop_is_a_clean_one(daemon: Daemon) -> None:
     await daemon.start(HUBD_STORE__URL="sqlite:///missing/hubd.db")
+    assert "saving_uncertain: " in daemon.said, "it is said before it is too late"
     assert await daemon.stop() == 0
     assert "not_saved: " in daemon.said and "No such file or directory" in daemon.said
 

@@ -7,6 +7,8 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hubd.config import Config
     from hubd.reload import Source
 
@@ -38,10 +40,15 @@ def source_of(path: Path | None, overrides: dict[str, object] | None = None) -> 
 
 def load(source: "Source") -> "Config":
     """The config, or every reason why not on standard error and exit code 1."""
+    return read_or_exit(source.read)
+
+
+def read_or_exit(read: "Callable[[], Config]") -> "Config":
+    """The same, by whatever reads it."""
     from hubd.config import ConfigError
 
     try:
-        return source.read()
+        return read()
     except ConfigError as error:
         for line in error.lines:
             click.echo(line, err=True)

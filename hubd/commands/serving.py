@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hubd.commands.common import Failure, config_option, load, source_of
+from hubd.commands.common import Failure, config_option, load, read_or_exit, source_of
 
 if TYPE_CHECKING:
     from hubd.control import RunningHub
@@ -116,11 +116,13 @@ def plugins(config_path: Path | None) -> None:
 
     This version finds plugins, but doesn't load them yet.
     """
-    from importlib.metadata import entry_points
+    from hubd.config import load_config
+    from hubd.installed import installed_plugins
 
-    config = load(source_of(config_path))
+    found = installed_plugins()
+    # Names that don't exist are told below, with those that do.
+    config = read_or_exit(lambda: load_config(config_path, os.environ))
     wanted = dict.fromkeys([*config.hubd.plugins, *config.plugins])
-    found = {entry.name: entry for entry in sorted(entry_points(group="hubd"), key=lambda entry: entry.name)}
     for name, entry in found.items():
         version = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
         click.echo(f"{name}  {'on' if name in wanted else 'off'}  {version}  {entry.value}")

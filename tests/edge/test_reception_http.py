@@ -188,3 +188,22 @@ async def test_a_hundred_long_topics_fit_into_the_address(hub: LiveHub) -> None:
     topics = [":".join(["x" * 60, "y" * 60, "z" * 60, str(n)]) for n in range(100)]
     _, welcome = await hub.welcomed(topics=",".join(topics), cursor="x" * 64)
     assert len(welcome["topics"]) == 100
+
+
+@pytest.mark.parametrize("requests", [1, 3])
+async def test_who_has_said_his_last_word_is_still_answered(hub: LiveHub, requests: int) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write(GET * requests)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        answers = await reader.read()
+    assert answers.count(b"HTTP/1.1 200 OK") == requests
+    writer.close()
+
+
+async def test_a_half_closed_connection_that_asks_nothing_is_closed(hub: LiveHub) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        assert await reader.read() == b""
+    writer.close()

@@ -80,7 +80,8 @@ def change_tree(tree: Any, random: Random, keys: Sequence[str], words: Sequence[
     if isinstance(tree, bool) and random.random() < 0.5:
         return not tree
     if isinstance(tree, int | float) and random.random() < 0.5:
-        return tree + random.choice((1, -1, 0.5))
+        # The largest integers are no floats.
+        return tree + random.choice((1, -1, 0.5) if abs(tree) < 2**60 else (1, -1))
     return _leaf(tree, random, words)
 
 

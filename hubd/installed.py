@@ -1,0 +1,10 @@
+"""Which plugins are installed beside hubd: entry points in the group `hubd`."""
+
+from importlib.metadata import EntryPoint, entry_points
+
+GROUP = "hubd"
+
+
+def installed_plugins() -> dict[str, EntryPoint]:
+    """By name, in the order of their names."""
+    return {entry.name: entry for entry in sorted(entry_points(group=GROUP), key=lambda entry: entry.name)}
