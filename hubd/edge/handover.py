@@ -37,6 +37,8 @@ def take_over(request: web.Request, head: bytes, protocol: asyncio.Protocol) -> 
     if transport is None or transport.is_closing():
         raise ConnectionResetError("the client has gone")
     handler: Any = request.protocol
+    if _has_ended(handler):  # nobody would ever be told of its end again
+        raise ConnectionResetError("the client has said its last word")
     behind = handler._message_tail
     transport.write(head)
     transport.set_protocol(protocol)
@@ -57,10 +59,18 @@ def server_of(request: web.Request) -> HttpServer:
     return server
 
 
-def is_pipelined(request: web.Request) -> bool:
-    """Whether the client has sent its next request already: aiohttp has read it, and it can't be handed on."""
+def may_wait(request: web.Request) -> bool:
+    """Whether its transport can be taken over for a while and given back.
+
+    Not when the client has sent its next request already: aiohttp has read it, and it can't be handed on. Nor when it
+    will send no other.
+    """
     handler: Any = request.protocol
-    return bool(handler._messages)
+    return not handler._messages and not _has_ended(handler)
+
+
+def _has_ended(handler: Any) -> bool:
+    return bool(getattr(handler, "is_ended", False))  # of `http_server`'s; a plain aiohttp server closes at once
 
 
 def give_back(transport: asyncio.Transport, server: HttpServer, behind: bytes, *, paused: bool) -> None:

@@ -29,14 +29,14 @@ HEAD_BYTES = 65536
 class _Handler(RequestHandler):
     """aiohttp's protocol of one HTTP connection, which tells the reception what becomes of it."""
 
-    __slots__ = ("_answer_bytes", "_answered", "_head_bytes", "_is_ended", "_payload", "_reception", "address")
+    __slots__ = ("_answer_bytes", "_answered", "_head_bytes", "_payload", "_reception", "address", "is_ended")
 
     def __init__(self, reception: Reception, manager: web.Server, **options: Any) -> None:
         super().__init__(manager, **options)
         self.address = ""
         self._reception = reception
         self._answer_bytes = self._answered = self._head_bytes = 0
-        self._is_ended = False
+        self.is_ended = False
         self._payload: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -103,8 +103,8 @@ class _Handler(RequestHandler):
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # aiohttp leaves it to close at once
         """The client has said its last word; what it has asked for until then is still answered."""
-        self._is_ended = self.is_working() and self._payload.is_eof()
-        return self._is_ended
+        self.is_ended = self.is_working() and self._payload.is_eof()
+        return self.is_ended
 
     def is_working(self) -> bool:
         """Whether there are requests that came and aren't answered yet."""
@@ -123,7 +123,7 @@ class _Handler(RequestHandler):
             return await super().finish_response(request, resp, start_time)
         finally:
             self._answered += 1
-            if self._is_ended and not self.is_working():
+            if self.is_ended and not self.is_working():
                 self.close()
             if self._payload.is_eof():
                 self._payload = EMPTY_PAYLOAD

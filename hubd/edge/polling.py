@@ -21,7 +21,7 @@ from hubd.core.connection import Connection
 from hubd.core.errors import EXPIRED, REVOKED, SHUTDOWN, Disconnect, FieldError, Problem, invalid
 from hubd.core.identity import Identity
 from hubd.edge.endpoint import Endpoint
-from hubd.edge.handover import HttpServer, give_back, is_pipelined, server_of, take_over
+from hubd.edge.handover import HttpServer, give_back, may_wait, server_of, take_over
 from hubd.edge.http import PROBLEM_TYPE, problem_fields, problem_headers
 from hubd.edge.sse import header_lines
 from hubd.log_events import log_event
@@ -181,7 +181,7 @@ class Polls:
         endpoint.attach(request, poll, cursor)
         try:
             body = poll.read()
-            if body is None and wait and not is_pipelined(request):
+            if body is None and wait and may_wait(request):
                 return self._keep(request, poll, wait)
             body = poll.body() if body is None else body
             endpoint.hub.counts.written_bytes += len(body)  # it doesn't go through the pump

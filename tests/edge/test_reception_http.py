@@ -207,3 +207,23 @@ async def test_a_half_closed_connection_that_asks_nothing_is_closed(hub: LiveHub
     async with asyncio.timeout(10):
         assert await reader.read() == b""
     writer.close()
+
+
+STREAM = "Accept: text/event-stream\r\n"
+UPGRADE = (
+    "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: eHh4eHh4eHh4eHh4eHh4eA==\r\n"
+)
+
+
+@pytest.mark.parametrize("headers", ["", STREAM, UPGRADE], ids=["poll", "sse", "websocket"])
+async def test_whoever_has_hung_up_is_no_connection(hub: LiveHub, headers: str) -> None:
+    """The end comes in the same turn of the loop as the request: nobody may take it for somebody who listens."""
+    cursor = hub.hub.attendance.cursor()
+    proof = f"Authorization: Bearer {hub.token('42')}\r\n"
+    for _ in range(5):
+        _, writer = await asyncio.open_connection("127.0.0.1", hub.port)
+        writer.write(f"GET /notifications?cursor={cursor}&wait=30 HTTP/1.1\r\nHost: x\r\n{proof}{headers}\r\n".encode())
+        writer.close()
+    await asyncio.sleep(0.3)
+    await eventually(lambda: not hub.hub.registry.connections and not len(hub.edge.reception))
