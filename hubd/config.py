@@ -106,7 +106,10 @@ def load_config(
     if installed is not None:
         errors += [sources.line(at, _not_installed(name)) for at, name in _plugins(raw) if name not in installed]
     try:
-        config = Config.model_validate(raw, context={"folder": path.parent if path else "."})
+        context = {"folder": path.parent if path else ".", "file": path.name if path else ""}
+        if "HUBD_AUTH__JWT" in environ:  # then these keys don't stand in the file
+            context["file"] = ""
+        config = Config.model_validate(raw, context=context)
     except ValidationError as error:
         errors += [_error_line(details, sources) for details in error.errors(include_url=False, include_input=False)]
         raise ConfigError(errors) from None

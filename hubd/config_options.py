@@ -141,7 +141,7 @@ class JwtKey(Section):
         if not self.jwks_url:
             folder = (info.context or {}).get("folder", ".")
             text = read_key_file(folder, self.key_file) if self.key_file else self.key.get_secret_value()
-            self._is_readable = bool(self.key_file) and others_can_read(folder, self.key_file)
+            self._is_readable = others_can_read(folder, self.key_file or (info.context or {}).get("file", ""))
             self._keys = prepare_keys(self.algorithm, text)
         return self
 
@@ -371,8 +371,9 @@ class Config(Section):
         return found + [f"plugins.{name}" for name in self.plugins]
 
     def readable_secrets(self) -> list[str]:
-        """The options that name a file with a secret which others on this machine can read."""
-        return [f"auth.jwt[{place}].key_file" for place, entry in enumerate(self.auth.jwt) if entry.is_readable]
+        """The options whose secret stands in a file, this one or its own, that others on this machine can read."""
+        readable = [(place, entry) for place, entry in enumerate(self.auth.jwt) if entry.is_readable]
+        return [f"auth.jwt[{place}].{'key_file' if entry.key_file else 'key'}" for place, entry in readable]
 
 
 def _raise_at(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:

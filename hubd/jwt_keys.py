@@ -32,7 +32,9 @@ def read_key_file(folder: str | os.PathLike[str], name: str) -> str:
 
 
 def others_can_read(folder: str | os.PathLike[str], name: str) -> bool:
-    """Whether users of this machine who are neither owner nor in the group can read a file."""
+    """Whether users of this machine who are neither owner nor in the group can read a file; not without a name."""
+    if not name:
+        return False
     with suppress(OSError, ValueError):
         return bool((Path(folder) / name).stat().st_mode & stat.S_IROTH)
     return False

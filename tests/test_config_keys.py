@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
-from hubd.config import ConfigError
+from hubd.config import ConfigError, load_config
 from tests.config_files import errors, load
 
 SECRET = "s3cr3t-" * 10
@@ -185,3 +185,15 @@ def test_no_secret_is_in_an_error(text: str, tmp_path: Path) -> None:
         load(text, tmp_path)
     shown = f"{caught.value} {caught.value!r} {caught.value.__cause__!r} {caught.value.lines}"
     assert SECRET[:20] not in shown
+
+
+@pytest.mark.parametrize(
+    ("mode", "environ", "told"), [(0o644, False, True), (0o640, False, False), (0o644, True, False)]
+)
+def test_a_config_with_a_key_that_others_can_read(mode: int, environ: bool, told: bool, tmp_path: Path) -> None:
+    entry = {"algorithm": "HS256", "key": SECRET * 3}
+    path = tmp_path / "config.toml"
+    path.write_text("" if environ else f'[[auth.jwt]]\nalgorithm = "HS256"\nkey = "{entry["key"]}"')
+    path.chmod(mode)
+    config = load_config(path, {"HUBD_AUTH__JWT": json.dumps([entry])} if environ else {})
+    assert config.readable_secrets() == (["auth.jwt[0].key"] if told else [])

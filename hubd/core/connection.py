@@ -182,10 +182,11 @@ class Connection(Outlet):
         self.put_control({"hub": "ping", "cursor": cursor})
 
     def record_acks(self, ids: list[str]) -> None:
-        """Remember what it acked, to be read back."""
+        """Remember what it acked, each once, to be read back."""
         if self.acked is None:
             self.acked = deque(maxlen=ACKS_KEPT)
-        self.acked.extend(ids)
+        known = set(self.acked)
+        self.acked.extend(id for id in ids if id not in known)
 
     def write(self, data: bytes) -> None:
         """Give bytes to the transport; sets ``paused`` when it can't take more."""

@@ -79,6 +79,8 @@ def test_the_last_acks_can_be_read_back() -> None:
     connection.record_acks([f"n{number}" for number in range(ACKS_KEPT)])
     connection.record_acks(["x", "y"])
     assert list(connection.acked or ()) == [*(f"n{number}" for number in range(2, ACKS_KEPT)), "x", "y"]
+    connection.record_acks(["n50", "y", "z"])  # those it had pushes nothing out
+    assert list(connection.acked or ()) == [*(f"n{number}" for number in range(3, ACKS_KEPT)), "x", "y", "z"]
 
 
 def test_the_transport_is_for_others_to_add() -> None:
