@@ -55,7 +55,7 @@ class Server(Section):
 
     host: Host = Field(
         "127.0.0.1",
-        description="Address or name to listen on; 0.0.0.0 or :: for every interface.",
+        description="Address or name to listen on; 0.0.0.0 for every interface of IPv4, :: of IPv6.",
         json_schema_extra=RESTART,
     )
     port: int = Field(

@@ -3,6 +3,8 @@
 from importlib.metadata import EntryPoint, entry_points
 
 GROUP = "hubd"
+OWN = ("apns", "batching", "digest", "email", "fcm", "inbox", "preferences", "quiet_hours", "webpush")
+"""hubd's own plugins that this version doesn't have yet: a config that names them is told so."""
 
 
 def installed_plugins() -> dict[str, EntryPoint]:

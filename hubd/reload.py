@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from hubd.config import Config, ConfigError, JwtKey, dotted, load_config
 from hubd.config_options import Section
-from hubd.installed import installed_plugins
+from hubd.installed import OWN, installed_plugins
 from hubd.log_events import log_event
 
 log = logging.getLogger("hubd.reload")
@@ -32,7 +32,7 @@ class Source(NamedTuple):
 
     def read(self) -> Config:
         """The config as it is written now; ``ConfigError`` has every reason why it can't be used."""
-        return load_config(self.path, os.environ, self.overrides, installed_plugins())
+        return load_config(self.path, os.environ, self.overrides, {*installed_plugins(), *OWN})
 
     def resolved(self) -> str | None:
         """The file's whole path; None without a file."""
