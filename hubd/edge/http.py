@@ -126,6 +126,7 @@ def middleware(origins: Origins, counts: Counts) -> Any:
             response = refused(Problem("internal", "the hub failed; the failure was logged"))
         if not response.prepared:
             response.headers.update(origins.response_headers(request.headers))
+            response.headers["Server"] = "hubd"  # aiohttp would tell everybody which versions run here
         return response
 
     return around

@@ -14,7 +14,7 @@ _SAFE_METHODS = ("GET", "HEAD")
 _DEV_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 _PREFLIGHT = {
     "Access-Control-Allow-Methods": "GET, HEAD, POST, PUT, DELETE, OPTIONS",
-    "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
+    "Access-Control-Allow-Headers": "Authorization, Cache-Control, Content-Type, Last-Event-ID",
     "Access-Control-Max-Age": "7200",
 }
 
