@@ -212,8 +212,10 @@ class Daemon:
             _say_dev(url, dev_key)
         self._manager.ready(f"listening on {url}")
         self._tasks.start(self._manager.keep_alive(), "watchdog")
-        with suppress(OSError):  # whoever started us needn't listen
+        try:
             print(f"hubd listening on {url}", flush=True)
+        except OSError:  # whoever started us needn't listen; but what couldn't be written would be tried again at exit
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115  # for as long as the process lives
 
     # Signals
 

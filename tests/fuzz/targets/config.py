@@ -86,7 +86,7 @@ def split(data: bytes) -> tuple[bytes, dict[str, str]]:
 def parsed(text: bytes) -> dict[str, Any] | None:
     """The file's tables, not to be changed; None where it isn't TOML."""
     try:
-        return tomllib.loads(text.decode().replace("\r\n", "\n"))
+        return tomllib.loads(text.decode().replace("\r\n", "\n").replace("\r", "\n"))  # as text files are read
     except (ValueError, RecursionError):
         return None
 
