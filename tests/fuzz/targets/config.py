@@ -181,15 +181,19 @@ def mutate(data: bytes, random: Random) -> bytes:
     text, environ = split(data)
     tree = parsed(text) or parsed(EXAMPLES[0].encode()) or {}
     for _ in range(random.choice((0, 1, 1, 2, 3))):
-        changed = mutation.change_tree(tree, random, KEYS, WORDS)
-        tree = changed if isinstance(changed, dict) else tree
+        grown = mutation.change_tree(tree, random, KEYS, WORDS)
+        tree = grown if isinstance(grown, dict) else tree
     if random.random() < 0.4:
         name = "__".join(random.choice(KEYS) for _ in range(random.choice((1, 2, 2, 2, 3))))
         name = random.choice((f"HUBD_{name.upper()}", *environ))
         value = random.choice((*WORDS, json.dumps(random.choice(mutation.SCALARS)), '["a"]', "[[", "1" * 5000))
         environ[name] = mutation.change_text(value, random, WORDS) if random.random() < 0.3 else value
     lines = "\n".join(f"{name}={value}" for name, value in environ.items()).encode("utf-8", "surrogateescape")
-    return "\n".join(write_toml(tree, random)).encode("utf-8", "surrogateescape") + BETWEEN + lines
+    try:
+        changed = "\n".join(write_toml(tree, random)).encode("utf-8", "surrogateescape")
+    except RecursionError:  # what tomllib could just read is too deep to be written like this
+        changed = text
+    return changed + BETWEEN + lines
 
 
 def write_toml(tree: dict[str, Any], random: Random) -> Iterator[str]:
