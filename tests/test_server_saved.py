@@ -131,6 +131,7 @@ async def test_started_while_the_one_before_still_stops(daemon: Daemon, tmp_path
     await asyncio.wait_for(starting, 30)
     assert await old.wait() == 0
     busy[1].close()
+    await busy[1].wait_closed()
     assert "predecessor_stopping: " in daemon.said and "loaded: " in daemon.said
     welcome, *_ = await daemon.resume(answer["cursor"], 1)
     assert welcome["recovered"] is True
@@ -234,6 +235,8 @@ async def test_who_was_thrown_out_stays_out(daemon: Daemon) -> None:
     await daemon.start(**keys)
     client = await Client.open(HOST, daemon.port, headers={"Authorization": f"Bearer {old}"}, subprotocol=JSON)
     assert await client.closed() == 4507
+    client.hang_up()
+    await client.writer.wait_closed()
 
 
 def token(secret: str) -> str:
