@@ -57,12 +57,6 @@ def notification_json(notification: Notification, channel: str) -> bytes:
     return b'%b,"channel":"%b","cursor":"%b"}' % (notification.body, channel.encode(), notification.cursor.encode())
 
 
-def notification_object(notification: Notification, channel: str) -> dict[str, Any]:
-    """The same as a plain dict."""
-    fields: dict[str, Any] = orjson.loads(notification_json(notification, channel))
-    return fields
-
-
 def frame_of(notification: Notification, channel: str, form: Form) -> bytes:
     """Its frame in a form; kept with the notification, unless it goes to many channels and so has many frames."""
     frames = notification.frames

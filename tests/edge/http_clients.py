@@ -7,13 +7,12 @@ import asyncio
 import json
 import os
 import socket
-import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Self
 from urllib.parse import urlencode
 
 from tests.edge.live_hub import HOST, Answer, LiveHub
-from tests.edge.ws_client import PATIENCE_S, Refused
+from tests.edge.ws_client import PATIENCE_S, Refused, reset
 
 Message = dict[str, Any]
 EVENTS = "text/event-stream"
@@ -98,9 +97,7 @@ class HttpClient:
 
     def reset(self) -> None:
         """End it by a RST."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        reset(self.writer)
 
 
 class EventStream(HttpClient):

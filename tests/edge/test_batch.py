@@ -2,8 +2,6 @@
 
 import asyncio
 import json
-import socket
-import struct
 from typing import Any
 
 import msgpack
@@ -11,6 +9,7 @@ import pytest
 
 from tests.edge.conftest import StartHub
 from tests.edge.live_hub import Answer, LiveHub, eventually
+from tests.edge.ws_client import reset
 
 
 def one(n: int, to: Any = "notifications", **more: Any) -> dict[str, Any]:
@@ -126,9 +125,7 @@ async def test_a_publisher_who_hangs_up_stops_nothing(hub: LiveHub) -> None:
     while hub.hub.attendance.sequence == 0:
         await asyncio.sleep(0)
     (handler,) = hub.server().connections
-    reset = struct.pack("ii", 1, 0)  # without it he would only have said his last word
-    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset)
-    writer.transport.abort()
+    reset(writer)  # by a FIN he would only have said his last word
     while handler.transport is not None:
         await asyncio.sleep(0)
     assert hub.hub.attendance.sequence < 1000, "the hub heard of it in the middle"

@@ -87,6 +87,12 @@ def done(reply: Message) -> Message:
     return {name: value for name, value in reply.items() if name not in ("hub", "ref", "ok")}
 
 
+def reset(writer: asyncio.StreamWriter) -> None:
+    """End a TCP connection by a RST."""
+    writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    writer.transport.abort()
+
+
 class Client:
     """One WebSocket. ``headers`` are those of the hub's 101."""
 
@@ -182,9 +188,7 @@ class Client:
 
     def reset(self) -> None:
         """End the TCP connection by a RST."""
-        sock = self.writer.get_extra_info("socket")
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.writer.transport.abort()
+        reset(self.writer)
 
     # In
 

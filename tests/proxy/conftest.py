@@ -171,19 +171,22 @@ rights = ["publish", "admin"]
             return str((await answer.json())["id"])
 
 
-class Nginx(Process):
-    """nginx with the server block of `deploy/nginx.conf`, or with a changed one."""
+class Proxy(Process):
+    """A proxy that is about to listen on a port, with a certificate."""
 
     def __init__(self, folder: Path, certificate: Certificate, port: int) -> None:
-        super().__init__(folder, "nginx")
+        super().__init__(folder, type(self).__name__.lower())
         self.port = port
         self.url = f"https://localhost:{port}"
         self._folder = folder
         self._certificate = certificate
-        self._config = folder / "nginx.conf"
 
-    def write(self, hub_port: int, changes: dict[str, str]) -> None:
-        """Write its config: the shipped one, with this machine's ports and files, and these changes."""
+
+class Nginx(Proxy):
+    """nginx with the server block of `deploy/nginx.conf`, or with a changed one."""
+
+    def write(self, hub_port: int, changes: dict[str, str]) -> Path:
+        """Write the shipped config with this machine's ports and files and with these changes; gives where it is."""
         text = (ROOT / "deploy/nginx.conf").read_text()
         places = {
             "127.0.0.1:8080": f"127.0.0.1:{hub_port}",
@@ -200,18 +203,20 @@ class Nginx(Process):
             f"{kind}_temp_path {self._folder}/{kind};" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         user = "user root;\n" if os.geteuid() == 0 else ""  # else its workers couldn't write into our folder
-        self._config.write_text(
+        config = self._folder / "nginx.conf"
+        config.write_text(
             f"{user}daemon off;\nworker_processes 1;\npid {self._folder}/nginx.pid;\nerror_log stderr warn;\n"
             f"events {{ worker_connections 1024; }}\nhttp {{\naccess_log off;\n{temporary}\n{text}\n}}\n"
         )
+        return config
 
     async def start(self, hub_port: int, changes: dict[str, str] | None = None) -> None:
         """Start it."""
         program = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
         if program is None:
             pytest.fail("these tests need nginx: apt-get install -y --no-install-recommends nginx")
-        self.write(hub_port, changes or {})
-        await self.run(program, "-e", "stderr", "-p", str(self._folder), "-c", str(self._config), cwd=self._folder)
+        config = self.write(hub_port, changes or {})
+        await self.run(program, "-e", "stderr", "-p", str(self._folder), "-c", str(config), cwd=self._folder)
         await self.listening(self.port)
 
     async def change(self, hub_port: int, changes: dict[str, str] | None = None) -> None:
@@ -220,15 +225,8 @@ class Nginx(Process):
         await self.start(hub_port, changes)
 
 
-class Caddy(Process):
+class Caddy(Proxy):
     """Caddy with `deploy/Caddyfile`."""
-
-    def __init__(self, folder: Path, certificate: Certificate, port: int) -> None:
-        super().__init__(folder, "caddy")
-        self.port = port
-        self.url = f"https://localhost:{port}"
-        self._folder = folder
-        self._certificate = certificate
 
     async def start(self, hub_port: int) -> None:
         """Start it."""

@@ -5,7 +5,7 @@ from typing import Any
 import msgpack
 import orjson
 
-from hubd.core.codec import Form, frame_of, notification_object
+from hubd.core.codec import Form, frame_of, notification_json
 from hubd.core.document import read_document
 from hubd.core.errors import ERRORS, Problem
 from hubd.core.notification import PRIORITY_OF, Notification, Persistence
@@ -82,7 +82,7 @@ def check_codec(draft: Draft) -> None:
         sender="42",
     )
     notification.cursor = "abcdefghij-5"
-    sent = notification_object(notification, name)
+    sent = orjson.loads(notification_json(notification, name))
     own = {
         "id": draft.id or "n1", "channel": name, "priority": draft.priority.word, "sent_at": 1_800_000_000_000,
         "cursor": "abcdefghij-5", "from": "42",
