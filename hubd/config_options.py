@@ -1,53 +1,26 @@
 """Every option of hubd, declared once: its default, its check and the comment it has in ``config.toml``."""
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic import AfterValidator, Field, PrivateAttr, SecretStr, ValidationInfo, field_validator, model_validator
 
 from hubd import config_checks as checks
+from hubd.config_base import (
+    NOT_YET,
+    RESTART,
+    ChannelPattern,
+    Host,
+    ListOf,
+    Network,
+    Origin,
+    PluginName,
+    Seconds,
+    Section,
+    Table,
+    TopicPattern,
+    raise_at,
+)
 from hubd.jwt_keys import JwtKeys, others_can_read, prepare_keys, read_key_file
-
-Seconds = Annotated[float, Field(allow_inf_nan=False), AfterValidator(checks.whole_if_integral)]
-Host = Annotated[str, AfterValidator(checks.host)]
-Origin = Annotated[str, AfterValidator(checks.origin)]
-Network = Annotated[str, AfterValidator(checks.network)]
-TopicPattern = Annotated[str, AfterValidator(checks.topic_pattern)]
-ChannelPattern = Annotated[str, AfterValidator(checks.channel_pattern)]
-PluginName = Annotated[str, Field(pattern="^[a-z][a-z0-9_-]*$")]
-ListOf = Field(strict=False)
-"""Marks a tuple that TOML gives as a list: strictness would ask for a Python tuple."""
-
-NOT_YET: dict[str, Any] = {"used": False}
-"""``json_schema_extra`` of an option that is checked, but that this version doesn't act upon."""
-RESTART: dict[str, Any] = {"restart": True}
-"""``json_schema_extra`` of an option that only a restart changes; all others are taken over by a reload."""
-
-
-class Section(BaseModel):
-    """A table of the config: frozen, without unknown keys, without conversions, silent about what was put in."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, hide_input_in_errors=True)
-
-    def unused(self, prefix: str) -> Iterator[str]:
-        """The paths of the options in here that were changed, and that this version doesn't act upon."""
-        for name, field in type(self).model_fields.items():
-            extra = field.json_schema_extra
-            not_yet = isinstance(extra, dict) and extra.get("used") is False
-            if not_yet and name in self.model_fields_set and getattr(self, name) != field.get_default():
-                yield f"{prefix}.{name}"
 
 
 class Server(Section):
@@ -92,7 +65,7 @@ class Server(Section):
     @model_validator(mode="after")
     def _two_listeners(self) -> Self:
         if self.admin_port and (self.admin_host, self.admin_port) == (self.host, self.port):
-            _raise_at([(("admin_port",), "is server.port already: give it one of its own, or 0 for the same listener")])
+            raise_at([(("admin_port",), "is server.port already: give it one of its own, or 0 for the same listener")])
         return self
 
 
@@ -202,7 +175,7 @@ class Auth(Section):
     def _distinct(cls, entries: tuple[ApiKeyEntry, ...]) -> tuple[ApiKeyEntry, ...]:
         ids = [entry.id for entry in entries]
         again = [place for place, id_ in enumerate(ids) if id_ in ids[:place]]
-        _raise_at(((place, "id"), f"{ids[place]!r} is there twice; give each key its own id") for place in again)
+        raise_at(((place, "id"), f"{ids[place]!r} is there twice; give each key its own id") for place in again)
         return entries
 
 
@@ -320,7 +293,12 @@ class Hubd(Section):
     plugins: Annotated[tuple[PluginName, ...], ListOf] = Field(
         (),
         description="Plugins to load, in the order in which they are asked; a [plugins.NAME] table also loads one.",
-        json_schema_extra=NOT_YET | RESTART,
+        json_schema_extra=RESTART,
+    )
+    plugin_dirs: Annotated[tuple[str, ...], ListOf] = Field(
+        (),
+        description="Folders with plugins of one file each, NAME.py; a relative path starts at this file's folder.",
+        json_schema_extra=RESTART,
     )
 
 
@@ -332,11 +310,15 @@ class Config(Section):
     limits: Limits = Limits()
     replay: Replay = Replay()
     delivery: Delivery = Delivery()
-    types: dict[str, TypeOptions] = {"default": TypeOptions()}
+    types: dict[str, TypeOptions] = Field({"default": TypeOptions()})
     store: Store = Store()
     log: Log = Log()
     hubd: Hubd = Hubd()
-    plugins: dict[PluginName, dict[str, Any]] = Field({}, repr=False)
+    plugins: dict[PluginName, Table] = Field({}, repr=False)
+    """The plugins that are turned on, in the order in which they are called, each with its options.
+
+    Those are what its own class made of its table; a plain dict is a table that nobody has checked.
+    """
 
     @field_validator("types")
     @classmethod
@@ -348,7 +330,7 @@ class Config(Section):
             values = default.model_dump() | options.model_dump(exclude_unset=True)
             # The set of given fields stays what the file gave: unused() asks for it.
             full[name] = TypeOptions.model_construct(options.model_fields_set, **values)
-        _raise_at(
+        raise_at(
             ((name, "persistence"), '"ephemeral" is live only, so its priority can\'t be "critical"')
             for name, options in full.items()
             if options.priority == "critical" and options.persistence == "ephemeral"
@@ -368,19 +350,9 @@ class Config(Section):
                 found += section.unused(name)
         for name, options in self.types.items():
             found += options.unused(f"types.{name}")
-        return found + [f"plugins.{name}" for name in self.plugins]
+        return found + [f"plugins.{name}" for name, options in self.plugins.items() if isinstance(options, dict)]
 
     def readable_secrets(self) -> list[str]:
         """The options whose secret stands in a file, this one or its own, that others on this machine can read."""
         readable = [(place, entry) for place, entry in enumerate(self.auth.jwt) if entry.is_readable]
         return [f"auth.jwt[{place}].{'key_file' if entry.key_file else 'key'}" for place, entry in readable]
-
-
-def _raise_at(errors: Iterable[tuple[tuple[str | int, ...], str]]) -> None:
-    """Raise all these (path, message) as one validation error, if there are any."""
-    details = [
-        InitErrorDetails(type=PydanticCustomError("value_error", "{why}", {"why": message}), loc=path, input=None)
-        for path, message in errors
-    ]
-    if details:
-        raise ValidationError.from_exception_data("config", details)

@@ -1,61 +1,16 @@
 """Every metric: its name, its meaning, and where it is read. `hubd.metrics` shows them."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from hubd import __version__
 from hubd.core.errors import DISCONNECTS
 from hubd.core.notification import Priority
 from hubd.core.presence import State
 from hubd.counts import Counts, Histogram
-from hubd.hub import Hub
 from hubd.logs import TALLY
-from hubd.survey import Survey
-
-Labels = tuple[str, ...]
-Number = int | float
-Value = Number | Histogram | Mapping[Any, Number] | Mapping[Any, Histogram]
-"""A figure, or one for each combination of labels."""
-
-
-class Kind(Enum):
-    """What Prometheus can do with a metric."""
-
-    COUNTER = "counter"
-    GAUGE = "gauge"
-    HISTOGRAM = "histogram"
-
-
-class EdgeSizes(NamedTuple):
-    """How many are at the edge of the hub: on HTTP connections, and as WebSockets that haven't said who they are."""
-
-    http: int = 0
-    strangers: int = 0
-
-
-class Readings(NamedTuple):
-    """Where the figures are: in the hub, in what a walk over its connections found, and what its edge knows."""
-
-    hub: Hub
-    survey: Survey
-    edge: EdgeSizes
-
-    @property
-    def counts(self) -> Counts:
-        """What the hub counts."""
-        return self.hub.counts
-
-
-class Metric(NamedTuple):
-    """One metric: what it is called, what it means, and how it is read. ``labels`` are the names of its labels."""
-
-    name: str
-    kind: Kind
-    meaning: str
-    read: Callable[[Readings], Value]
-    labels: Labels = ()
+from hubd.metric_kinds import Kind, Labels, Metric, Number
 
 
 def _each(counted: Mapping[Any, int], known: Iterable[str] = ()) -> dict[Labels, Number]:
@@ -283,6 +238,61 @@ METRICS = (
         _COUNTER,
         "Lines that were lost because nobody took them from standard error fast enough.",
         lambda now: TALLY.lost,
+    ),
+    # Plugins
+    Metric(
+        "hubd_plugin_up",
+        _GAUGE,
+        "1 for a plugin that is on; 0 for one that failed too often and is switched off until a reload.",
+        lambda now: {(plugin.name,): int(plugin.is_on) for plugin in now.hub.hooks.plugins.values()},
+        ("plugin",),
+    ),
+    Metric(
+        "hubd_plugin_faults_total",
+        _COUNTER,
+        "What plugins did wrong, by kind: raised, too_long, bad_answer (nothing that the hook knows), task (one of its"
+        " tasks failed) or blocked (it kept the event loop from everybody).",
+        lambda now: {
+            (plugin.name, kind): count
+            for plugin in now.hub.hooks.plugins.values()
+            for kind, count in plugin.faults.items()
+        },
+        ("plugin", "kind"),
+    ),
+    Metric(
+        "hubd_hook_calls_total",
+        _COUNTER,
+        "How often a plugin was called in a hook.",
+        lambda now: {(impl.plugin.name, hook): impl.calls for hook, impl in now.impls()},
+        ("plugin", "hook"),
+    ),
+    Metric(
+        "hubd_hook_seconds_total",
+        _COUNTER,
+        "How long that took in all; what a plugin waited for counts too.",
+        lambda now: {(impl.plugin.name, hook): impl.seconds for hook, impl in now.impls()},
+        ("plugin", "hook"),
+    ),
+    Metric(
+        "hubd_plugin_events_waiting",
+        _GAUGE,
+        "What has happened and a plugin is still to be told of; 10,000 at most.",
+        lambda now: {(name,): len(queue.events) for name, queue in now.hub.observers.queues.items()},
+        ("plugin",),
+    ),
+    Metric(
+        "hubd_plugin_events_lost_total",
+        _COUNTER,
+        "What has happened and a plugin was never told of, because too much was waiting for it.",
+        lambda now: _each(now.hub.observers.lost()),
+        ("plugin",),
+    ),
+    Metric(
+        "hubd_withheld_total",
+        _COUNTER,
+        "From how many of those whom notifications were meant for a plugin kept them: drop, hold or digest.",
+        lambda now: now.counts.withheld,
+        ("plugin", "action"),
     ),
     # Memory
     Metric(
