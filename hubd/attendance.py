@@ -18,6 +18,7 @@ from hubd.core.ring import Rings
 from hubd.core.subscriptions import DurableSubscriptions
 from hubd.core.watch import Watches
 from hubd.counts import Counts
+from hubd.hooks.observers import Observers
 from hubd.log_events import log_event
 from hubd.pump import WRITE_BYTES
 
@@ -40,7 +41,9 @@ class Attendance:
         durables: DurableSubscriptions,
         config: Config,
         counts: Counts,
+        observers: Observers,
     ) -> None:
+        self._observers = observers
         self._clock = clock
         self._epoch = epoch
         self._rings = rings
@@ -120,6 +123,8 @@ class Attendance:
             transport=transport,
             resumes=resumes,
         )
+        if self._observers.connected.wanted:
+            self._observers.connected.tell(connection.info)
 
     def _replay_from(self, text: str) -> tuple[Replay, str]:
         """The replay that a cursor asks for, and why it can't be honoured (empty: it can)."""
@@ -152,6 +157,8 @@ class Attendance:
             return
         if self._registry.join(connection, name, since):
             self._watches.joined(name, connection.identity.user)
+        if self._observers.subscribed.wanted:
+            self._observers.subscribed.tell(connection.identity.user, name, connection.info)
 
     def leave(self, connection: Connection, name: str) -> None:
         """Unsubscribe a connection from a topic; nothing happens where it isn't subscribed."""
@@ -161,8 +168,11 @@ class Attendance:
                 self._end_replay(connection, replay)
         if connection.missed is not None:
             connection.missed.pop(name, None)
+        was_in = name in connection.topics
         if self._registry.leave(connection, name):
             self._watches.left(name, connection.identity.user)
+        if was_in and self._observers.unsubscribed.wanted:
+            self._observers.unsubscribed.tell(connection.identity.user, name, connection.info)
 
     def detach(self, connection: Connection) -> bool:
         """Take a connection off everything; False when it was off already."""

@@ -1,16 +1,31 @@
 """The command ``hubd``."""
 
+from pathlib import Path
+
 import click
 
 from hubd import __version__
 from hubd.commands.keys import gen_key, gen_token
+from hubd.commands.of_plugins import ABOUT, Commands, take_config
 from hubd.commands.publishing import publish
 from hubd.commands.serving import check_config, default_config, plugins, reload, serve
 
 
 # No auto_envvar_prefix: options of the hub come from HUBD_SECTION__KEY, and a second name for each (HUBD_SERVE_PORT)
 # would only raise the question which one wins.
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}, epilog=ABOUT
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="HUBD_CONFIG",
+    show_envvar=True,
+    is_eager=True,
+    expose_value=False,
+    callback=take_config,
+    help="The config file, for whatever command follows.",
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def main() -> None:
     """A notification hub: publish once, and everybody who should see it does.

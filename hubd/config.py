@@ -4,14 +4,15 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, get_origin
+from typing import Any, Literal, Protocol, get_origin
 
-from pydantic import SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from hubd.config_base import PLUGIN_NAME, Section
 from hubd.config_lines import Lines
 from hubd.config_options import (
     ApiKeyEntry,
@@ -23,7 +24,6 @@ from hubd.config_options import (
     Limits,
     Log,
     Replay,
-    Section,
     Server,
     Store,
     TypeOptions,
@@ -86,16 +86,26 @@ class _Sources:
         return f"{self._file}:{line}" if line else str(self._file)
 
 
+class PluginTypes(Protocol):
+    """What knows the plugins that there are. ``errors``: what is wrong with where it looked for them."""
+
+    errors: list[str]
+
+    def config_class(self, name: str) -> type[Section] | str:
+        """What checks this plugin's table; a text says why the plugin can't be used."""
+        ...
+
+
 def load_config(
     path: Path | None,
     environ: Mapping[str, str],
     overrides: Mapping[str, object] | None = None,
-    installed: Container[str] | None = None,
+    plugin_types: Callable[[list[Path]], PluginTypes] | None = None,
 ) -> Config:
     """Read the file (None: the defaults), then ``HUBD_SECTION__KEY``, then ``overrides`` (``{"server.port": 0}``).
 
-    ``installed`` are the plugins that there are; None leaves their names unchecked. Raises ``ConfigError`` with
-    everything that is wrong.
+    ``plugin_types`` gives the plugins that there are, also in these folders; None leaves them unchecked. Raises
+    ``ConfigError`` with everything that is wrong.
     """
     text = _read(path) if path else ""
     sources = _Sources(path, text)
@@ -103,19 +113,56 @@ def load_config(
     errors = _apply_environment(raw, environ, sources)
     for name, value in (overrides or {}).items():
         _put(raw, tuple(name.split(".")), value, "command line", sources)
-    if installed is not None:
-        errors += [sources.line(at, _not_installed(name)) for at, name in _plugins(raw) if name not in installed]
+    context = {"folder": path.parent if path else ".", "file": path.name if path else ""}
+    if "HUBD_AUTH__JWT" in environ:  # then these keys don't stand in the file
+        context["file"] = ""
+    plugins: dict[str, Any] = {}
+    if plugin_types is not None:
+        types = plugin_types(_plugin_folders(raw, path))
+        errors += [sources.line(("hubd", "plugin_dirs"), error) for error in types.errors]
+        errors += _check_plugins(raw, types, context, sources, plugins)
     try:
-        context = {"folder": path.parent if path else ".", "file": path.name if path else ""}
-        if "HUBD_AUTH__JWT" in environ:  # then these keys don't stand in the file
-            context["file"] = ""
         config = Config.model_validate(raw, context=context)
     except ValidationError as error:
-        errors += [_error_line(details, sources) for details in error.errors(include_url=False, include_input=False)]
+        errors += [_error_line(details, sources) for details in _details(error)]
         raise ConfigError(errors) from None
     if errors:  # the values are fine, but a variable means nothing
         raise ConfigError(errors)
-    return config
+    return config.model_copy(update={"plugins": plugins}) if plugin_types is not None else config
+
+
+def _details(error: ValidationError) -> list[ErrorDetails]:
+    return error.errors(include_url=False, include_input=False)
+
+
+def _plugin_folders(raw: dict[str, Any], path: Path | None) -> list[Path]:
+    section = raw.get("hubd")
+    folders = section.get("plugin_dirs") if isinstance(section, dict) else None
+    base = path.parent if path else Path()
+    return [base / one for one in folders if isinstance(one, str)] if isinstance(folders, list | tuple) else []
+
+
+def _check_plugins(
+    raw: dict[str, Any], types: PluginTypes, context: dict[str, Any], sources: _Sources, checked: dict[str, Any]
+) -> list[str]:
+    """Put the options of each plugin that is turned on into ``checked``; gives what is wrong with them."""
+    errors = []
+    tables = raw.get("plugins")
+    for at, name in _plugins(raw):
+        if name in checked or PLUGIN_NAME.fullmatch(name) is None:
+            continue
+        table = tables.get(name, {}) if isinstance(tables, dict) else {}
+        checked[name] = table
+        model = types.config_class(name)
+        if isinstance(model, str):
+            if model:
+                errors.append(sources.line(at, model))
+            continue
+        try:
+            checked[name] = model.model_validate(table, context=context)
+        except ValidationError as error:
+            errors += [_error_line(details, sources, ("plugins", name), model) for details in _details(error)]
+    return errors
 
 
 def _plugins(raw: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
@@ -127,10 +174,6 @@ def _plugins(raw: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
             yield ("hubd", "plugins", place), name
     for name in tables if isinstance(tables, dict) else ():
         yield ("plugins", name), name
-
-
-def _not_installed(name: str) -> str:
-    return f"no plugin {name[:64]!r} is installed; `hubd plugins` lists those that are"
 
 
 def dotted(path: Path_) -> str:
@@ -220,9 +263,9 @@ def _put(raw: dict[str, Any], path: tuple[str, ...], value: object, source: str,
     sources.note(path, source)
 
 
-def _unknown_key(path: Path_) -> str:
-    """What to say about a key that isn't declared."""
-    table = _model_at(path[:-1])
+def _unknown_key(path: Path_, table: type[BaseModel] | None = None) -> str:
+    """What to say about a key that isn't declared in its table."""
+    table = table or _model_at(path[:-1])
     near = difflib.get_close_matches(str(path[-1]), table.model_fields if table else (), 1)
     return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
 
@@ -261,10 +304,12 @@ _MESSAGES = {
 """pydantic's kinds of error, in the words of somebody who edits a file; others keep their own words."""
 
 
-def _error_line(details: ErrorDetails, sources: _Sources) -> str:
-    path = tuple(part for part in details["loc"] if part != "[key]")
+def _error_line(
+    details: ErrorDetails, sources: _Sources, prefix: Path_ = (), table: type[BaseModel] | None = None
+) -> str:
+    path = (*prefix, *(part for part in details["loc"] if part != "[key]"))
     if details["type"] == "extra_forbidden":
-        return sources.line(path, _unknown_key(path))
+        return sources.line(path, _unknown_key(path, table if len(details["loc"]) == 1 else None))
     context = details.get("ctx", {})
     template = _MESSAGES.get(details["type"], "")
     try:

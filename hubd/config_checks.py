@@ -5,6 +5,8 @@ import re
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from pydantic_core import PydanticCustomError
+
 from hubd.core.channel import Patterns
 from hubd.core.errors import Problem
 
@@ -17,6 +19,13 @@ _STORES = ("sqlite:///", "postgresql://", "postgres://")
 def whole_if_integral(value: float) -> float:
     """The same number as an ``int`` where it is whole: nobody wants to read 25.0 s."""
     return int(value) if value == int(value) else value
+
+
+def table(value: Any) -> Any:
+    """A table, whatever stands in it."""
+    if not isinstance(value, dict):
+        raise PydanticCustomError("dict_type", "has to be a table")
+    return value
 
 
 def not_empty(values: tuple[Any, ...]) -> tuple[Any, ...]:

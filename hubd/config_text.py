@@ -10,7 +10,8 @@ from annotated_types import Ge, Le
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-from hubd.config_options import ApiKeyEntry, Config, JwtKey, Section, TypeOptions
+from hubd.config_base import Section
+from hubd.config_options import ApiKeyEntry, Config, JwtKey, TypeOptions
 
 _WIDTH = 110
 _HEADER = """\
@@ -19,9 +20,9 @@ _HEADER = """\
 # which beats this file; what is given on the command line beats both. `hubd check-config` checks all of it.
 # Lines that begin with # and a letter or a bracket, without a space, are examples to uncomment."""
 _PLUGINS = """\
-# Options of a plugin; the table also turns it on. Not used yet: this version loads no plugins.
-#[plugins.webpush]
-#subject = "mailto:ops@example.com\""""
+# Options of a plugin; the table also turns it on. `hubd plugins` lists those that are installed, and
+# `hubd default-config NAME` prints the table of one, with every option.
+#[plugins.webhooks]"""
 
 
 def default_config_text() -> str:

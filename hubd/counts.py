@@ -36,6 +36,8 @@ class Counts:
         self.slow_consumers = 0
         self.acks = 0
         """Notifications that a user said for the first time that he was shown."""
+        self.withheld: Counter[tuple[str, str]] = Counter()
+        """How many of those whom a notification was meant for a plugin kept it from, by plugin and action."""
         self.opened: Counter[str] = Counter()
         """Connections that were attached, by transport."""
         self.ended: Counter[str] = Counter()

@@ -26,6 +26,12 @@ def described(error: BaseException) -> str:
     return kind
 
 
+def place_of(error: BaseException) -> str:
+    """The file and line that an exception comes from, the innermost; nothing where that isn't known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+
+
 def traced(error: BaseException) -> str:
     """An exception and what led to it, the first cause first, as Python writes tracebacks."""
     lines: list[str] = []

@@ -1,32 +1,32 @@
-"""The hub: the composition root, and the way of a notification from its draft to the outboxes."""
+"""The hub: the composition root; connections and what users do."""
 
 import logging
 import resource
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hubd.attendance import Attendance
 from hubd.broker import Broker, LocalBroker
 from hubd.clock import Clock
 from hubd.config import Config
-from hubd.core.channel import Channel, Kind, parse_channel
-from hubd.core.codec import ControlFrame
+from hubd.core.channel import Patterns
 from hubd.core.connection import Connection
 from hubd.core.errors import REVOKED, TOO_MANY, Disconnect, Problem
 from hubd.core.identity import Identity, warn_at
-from hubd.core.notification import PRIORITY_OF, Notification, Persistence
+from hubd.core.notification import Notification
 from hubd.core.presence import Presence, State
-from hubd.core.publish import Bounds, Draft, TypeDefaults, read_draft
-from hubd.core.rate import Rates
+from hubd.core.publish import Draft
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import Grant
-from hubd.core.users import Snapshot
 from hubd.core.watch import LISTED, Watches
 from hubd.counts import Counts
+from hubd.hooks.calls import Hooks
+from hubd.hooks.observers import Observers
 from hubd.ids import Ids
 from hubd.log_events import log_event
 from hubd.memory import Memory, Receipt
-from hubd.pump import FEW, Pump
+from hubd.publishing import Publishing
+from hubd.pump import Pump
 
 log = logging.getLogger("hubd")
 
@@ -50,6 +50,7 @@ class Hub:
         call_soon: Callable[[Callable[[], None]], Any],
         broker: Broker | None = None,
         memory: Memory | None = None,
+        hooks: Hooks | None = None,
     ) -> None:
         limits = config.limits
         self._memory = memory = memory or Memory(config, clock, ids.epoch())
@@ -62,7 +63,8 @@ class Hub:
         self.presence = Presence(config.delivery.grace_s, config.delivery.attention_ttl_s, self._on_presence)
         self.watches = Watches()
         self.durables = memory.durables
-        self.rates = Rates()
+        self.hooks = hooks or Hooks(clock)
+        self.observers = Observers(self.hooks, clock)
         self.attendance = Attendance(
             clock=clock,
             epoch=memory.epoch,
@@ -73,150 +75,68 @@ class Hub:
             durables=self.durables,
             config=config,
             counts=self.counts,
+            observers=self.observers,
         )
         self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
         self.on_presence: list[Callable[[str, State, State], None]] = []
-        self.stopping = False
-        self._answers = memory.answers
-        self._broker = broker or LocalBroker()
         self.attendance.sequence = memory.sequence
-        self._broker.start(self._on_publication, memory.sequence)
+        self.publishing = Publishing(
+            clock=clock,
+            ids=ids,
+            memory=memory,
+            registry=self.registry,
+            attendance=self.attendance,
+            pump=self.pump,
+            broker=broker or LocalBroker(),
+            hooks=self.hooks,
+            observers=self.observers,
+            counts=self.counts,
+            config=config,
+        )
+        self.rates = self.publishing.rates
+        self._answers = memory.answers
         self.apply(config)
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on; who and what is here stays. Nothing in here can fail half-way."""
         limits, replay, delivery = config.limits, config.replay, config.delivery
         self.config = config
-        self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
         self._answers.window_s, self._answers.entries = limits.id_window_s, limits.id_entries
         self.rings.resize(replay.per_channel, replay.ttl_s, replay.max_bytes)
         self.presence.set_times(delivery.grace_s, delivery.attention_ttl_s)
         self.durables.grant_s = config.auth.durable_grant_s
         self.pump.queue_bytes = limits.queue_bytes
         self.attendance.apply(config)
+        self.publishing.apply(config)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing new is taken in any more."""
+        return self.publishing.stopping
+
+    @stopping.setter
+    def stopping(self, stopping: bool) -> None:
+        self.publishing.stopping = stopping
 
     # The way of a notification
 
     def prepare(self, body: Any) -> Draft:
         """Check a publish body and fill in what its type decides; a ``Problem`` names all that is wrong."""
-        return read_draft(body, self._defaults, self._bounds)
+        return self.publishing.prepare(body)
 
-    def _defaults(self, type_: str) -> TypeDefaults:
-        options = self.config.type_options(type_)
-        return TypeDefaults(PRIORITY_OF[options.priority], Persistence(options.persistence), options.ttl_s)
-
-    async def publish(self, draft: Draft, publisher: str, sender: str | None = None) -> tuple[Receipt, bool]:
+    async def publish(
+        self, draft: Draft, publisher: str, identity: Identity | None = None, allowed: Patterns | None = None
+    ) -> tuple[Receipt, bool]:
         """Publish once; the answer, and whether an earlier call with the same id has it already been for.
 
-        ``publisher`` is whose ids these are (an API key, a user); ``sender`` the user who published, if it was one.
+        ``publisher`` is whose ids these are (an API key, a user, a plugin); ``identity`` the user who publishes, if it
+        is one; ``allowed`` are the channels that what a segment stands for must be among.
         """
-        result = "failed"
-        try:
-            receipt, again = await self._publish_once(draft, publisher, sender)
-            result = "duplicate" if again else "accepted"
-        except Problem:
-            result = "refused"
-            raise
-        finally:
-            self.counts.published[result, draft.priority.word] += 1
-        return receipt, again
-
-    async def _publish_once(self, draft: Draft, publisher: str, sender: str | None) -> tuple[Receipt, bool]:
-        if self.stopping:
-            raise Problem("unavailable", "the hub is stopping; try again", retry_after=1.0)
-        id = draft.id
-        if id is None:
-            return await self._publish(draft, self.ids.notification(), sender), False
-        return await self._answers.once(
-            publisher,
-            id,
-            draft.fingerprint(),
-            lambda: self._publish(draft, id, sender),
-            table=publisher if sender is None else "users",
-        )
-
-    async def _publish(self, draft: Draft, id: str, sender: str | None) -> Receipt:
-        notification = Notification(
-            id=id,
-            payload=draft.payload,
-            channels={channel.name: place for place, channel in enumerate(draft.channels)},
-            priority=draft.priority,
-            persistence=draft.persistence,
-            sent_at=int(self.clock.now() * 1000),
-            expires_at=self.clock.monotonic() + draft.ttl_s,
-            live_only=draft.ttl_s == 0,
-            collapse_key=draft.collapse_key,
-            group=draft.group,
-            sender=sender,
-        )
-        published = await self._broker.publish(notification)
-        receipt = Receipt(id, self.attendance.cursor(published.sequence), published.live)
-        log_event(log, "published", id=id, cursor=receipt.cursor, priority=draft.priority.word, live=receipt.live)
-        return receipt
-
-    def _on_publication(self, sequence: int, notification: Notification) -> int:
-        """Append and fan out, in one step; gives for how many connections it was queued."""
-        now = self.clock.monotonic()
-        self.attendance.sequence = sequence
-        notification.sequence = sequence
-        notification.cursor = self.attendance.cursor()
-        channels = [parse_channel(name) for name in notification.channels]
-        for channel in channels:
-            self.rates.note(channel.name, now)
-        if not notification.live_only:
-            notification.audience = self._audience(channels)
-        self.rings.append(notification, now)
-        if len(channels) == 1:
-            return self._fan_out(notification, channels[0])
-        return self._fan_out_to_many(notification, channels)
-
-    def _audience(self, channels: list[Channel]) -> tuple[tuple[str, Snapshot], ...]:
-        """Whom the notification is meant for, as far as its channels' names don't say it."""
-        sets = []
-        for channel in channels:
-            if channel.kind is Kind.TOPIC:
-                if (topic := self.registry.topics.get(channel.name)) is not None:
-                    sets.append((channel.name, topic.audience.snapshot()))
-                if subscribers := self.durables.subscribers(channel.name):
-                    sets.append((channel.name, subscribers))
-        return tuple(sets)
-
-    def _fan_out(self, notification: Notification, channel: Channel) -> int:
-        recipients = self.registry.members(channel)
-        if len(recipients) <= FEW:
-            live = self.pump.fan_out_now(notification, channel.name, list(recipients))
-        else:
-            live = self.pump.fan_out(notification, channel.name, recipients)
-            self.pump.run_soon()
-        # One that is resuming reads it from the ring; what is live only it doesn't get.
-        return live if notification.live_only else len(recipients)
-
-    def _fan_out_to_many(self, notification: Notification, channels: list[Channel]) -> int:
-        """Each recipient gets it once, by the first of the channels that he is subscribed to."""
-        reached: dict[Connection, None] = {}
-        live = 0
-        for channel in channels:
-            fresh = [connection for connection in self.registry.members(channel) if connection not in reached]
-            live += self.pump.fan_out(notification, channel.name, fresh)
-            reached.update(dict.fromkeys(fresh))
-        self.pump.run_soon()
-        return live if notification.live_only else len(reached)
+        return await self.publishing.publish(draft, publisher, identity, allowed)
 
     def retract(self, notification: Notification) -> None:
         """Take a notification back: out of the rings, and off the screens of those who have it."""
-        self.rings.retract(notification, self.clock.monotonic())
-        told: dict[Connection, None] = {}
-        for name in notification.channels:
-            told.update(dict.fromkeys(self.registry.members(parse_channel(name))))
-        self._tell(told, {"hub": "retract", "ids": [notification.id]})
-
-    def _tell(self, connections: Iterable[Connection], fields: dict[str, Any]) -> None:
-        """Give a control frame to those connections that take control frames."""
-        frame = ControlFrame(fields)
-        for connection in connections:
-            if connection.control:
-                connection.outbox.append(frame.of(connection.form))
-                self.pump.schedule(connection)
+        self.publishing.retract(notification)
 
     # Connections
 
@@ -244,6 +164,11 @@ class Hub:
     def _note_end(self, connection: Connection, reason: str) -> None:
         self.counts.ended[reason] += 1
         log_event(log, "connection_ended", connection=connection.id, user=connection.identity.user, reason=reason)
+        self._tell_disconnected(connection, reason)
+
+    def _tell_disconnected(self, connection: Connection, reason: str) -> None:
+        if self.observers.disconnected.wanted:
+            self.observers.disconnected.tell(connection.info, reason)
 
     def _on_slow(self, connection: Connection) -> None:
         """A slow consumer: no close frame could get through, so it is cut, and resumes."""
@@ -251,6 +176,7 @@ class Hub:
             self.counts.slow_consumers += 1
             self.counts.ended["slow_consumer"] += 1
             log_event(log, "slow_consumer", connection=connection.id, user=connection.identity.user)
+            self._tell_disconnected(connection, "slow_consumer")
         connection.abort()
 
     def revoke(self, user: str) -> int:
@@ -267,6 +193,7 @@ class Hub:
                 told(user, before, after)
             except Exception as error:  # a connection is coming or going: whoever listens must not stop it half-way
                 log_event(log, "presence_listener_failed", error)
+        self.observers.presence_changed.tell(user, before, after)
 
     # What users do
 
@@ -297,8 +224,9 @@ class Hub:
             connection.record_acks(known)
         if fresh:
             self.counts.acks += len(fresh)
+            self.observers.acked.tell(user, tuple(fresh))
             others = (other for other in self.registry.connections_of(user) if other not in by)
-            self._tell(others, {"hub": "read", "ids": fresh})
+            self.publishing.tell(others, {"hub": "read", "ids": fresh})
         self.numbers.release(number)
 
     def present(self, topic: str) -> tuple[list[str], int]:
@@ -348,6 +276,7 @@ class Hub:
             grant = Grant(by_server=identity is None, patterns=patterns, checked_at=self.clock.now())
             if await self.durables.put(user, topic, grant):
                 new.append(topic)
+                self.observers.subscribed.tell(user, topic, None)
         join_first()
         self.attendance.join_durables(user, topics)
         return new
@@ -355,6 +284,8 @@ class Hub:
     async def end_durable(self, user: str, topics: list[str]) -> list[str]:
         """End durable subscriptions, also on the connections that are there; gives those that there were."""
         ended = [topic for topic in topics if await self.durables.end(user, topic)]
+        for topic in ended:
+            self.observers.unsubscribed.tell(user, topic, None)
         for connection in self.registry.connections_of(user):
             for topic in ended:
                 self.attendance.leave(connection, topic)

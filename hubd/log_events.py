@@ -17,6 +17,8 @@ FIELD_CHARS = 200
 RESERVED = ("ts", "level", "logger", "event", "message", "exc")
 """What a line has anyway, so no field may be called that."""
 
+_NOT_A_PLUGINS = (*RESERVED, "plugin", "text")
+
 _DEBUG, _INFO, _WARNING, _ERROR, _CRITICAL = (
     logging.DEBUG,
     logging.INFO,
@@ -66,6 +68,10 @@ EVENTS: dict[str, LogEvent] = {
     "reload_failed": LogEvent(_ERROR, "Taking over the config failed by the hub's fault; the one before was put back"),
     "control_missing": LogEvent(_WARNING, "`hubd reload` won't find this hub; the signal SIGHUP does the same"),
     "systemd_not_told": LogEvent(_WARNING, "systemd couldn't be told something"),
+    "process_stalled": LogEvent(
+        _WARNING, "The process couldn't run for a while: it was suspended, or the machine has too much to do"
+    ),
+    "loop_free": LogEvent(_INFO, "The event loop turns again, after what `loop_blocked` told of"),
     "stopping": LogEvent(_INFO, "The hub stops and tells its connections"),
     # Connections
     "connection_opened": LogEvent(_DEBUG, "A connection was attached"),
@@ -81,6 +87,18 @@ EVENTS: dict[str, LogEvent] = {
     "presence_changed": LogEvent(_DEBUG, "A user's presence changed"),
     # Notifications
     "published": LogEvent(_DEBUG, "A notification was published"),
+    # Plugins
+    "plugin_fault": LogEvent(_ERROR, "A plugin failed; the hub goes on without what it had to say"),
+    "plugin_switched_off": LogEvent(
+        _ERROR, "A plugin failed too often and is switched off: mend what ails it, then `hubd reload` switches it on"
+    ),
+    "plugin_switched_on": LogEvent(_INFO, "A plugin that was switched off is on again"),
+    "plugin_events_lost": LogEvent(
+        _WARNING, "A plugin takes what it is told more slowly than things happen, and missed some"
+    ),
+    "plugin_task_left": LogEvent(_WARNING, "A plugin left a task running that nobody owned: it was cancelled"),
+    "plugin_started": LogEvent(_INFO, "A plugin is on"),
+    "plugin": LogEvent(_INFO, "A plugin says something"),
     # Outside
     "jwks_failed": LogEvent(_WARNING, "The keys for users' tokens can't be fetched; the known ones stay in use"),
     # Faults: each of these is a bug of hubd or of a plugin, and has a traceback
@@ -94,6 +112,10 @@ EVENTS: dict[str, LogEvent] = {
     "farewell_failed": LogEvent(_ERROR, "A connection couldn't be told that the hub stops"),
     "task_failed": LogEvent(_ERROR, "A task failed"),
     "loop_fault": LogEvent(_ERROR, "The event loop reports a fault"),
+    "loop_blocked": LogEvent(
+        _ERROR,
+        "Something kept the event loop for too long, and everybody waited; the traceback shows where it was",
+    ),
     "crashed": LogEvent(_CRITICAL, "The process failed and ends"),
     "ignored_fault": LogEvent(_ERROR, "A fault where nothing could be done about it was passed over"),
     # The log itself
@@ -128,6 +150,16 @@ def log_event(log: logging.Logger, event: str, exc: BaseException | None = None,
     level = EVENTS[event].level
     if log.isEnabledFor(level):
         log.log(level, Line(event, fields), exc_info=exc, stacklevel=2)
+
+
+PLUGIN_LOG = logging.getLogger("hubd.plugins")
+
+
+def log_plugin(level: int, plugin: str, text: str, exc: BaseException | None, fields: dict[str, Value]) -> None:
+    """Log what a plugin says, at its own level, with its own fields."""
+    if PLUGIN_LOG.isEnabledFor(level):
+        own = {name if name not in _NOT_A_PLUGINS else f"{name}_": value for name, value in fields.items()}
+        PLUGIN_LOG.log(level, Line("plugin", {"plugin": plugin, "text": text, **own}), exc_info=exc, stacklevel=3)
 
 
 _HARMLESS = re.compile(r"[A-Za-z0-9_.@|+=:/*-]+")

@@ -19,8 +19,10 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from hubd.clock import Clock
 from hubd.counts import Counts, Histogram
+from hubd.hooks.calls import BadAnswer
 from hubd.hub import Hub
-from hubd.metric_table import METRICS, EdgeSizes, Kind, Metric, Readings, Value
+from hubd.metric_kinds import EdgeSizes, Kind, Metric, Readings, Value
+from hubd.metric_table import METRICS
 from hubd.survey import Survey, survey
 
 OPENMETRICS = "application/openmetrics-text"
@@ -34,8 +36,14 @@ LAG_S = 0.25
 class Metrics:
     """The metrics of one hub; ``edge`` tells how many are at its edge."""
 
-    def __init__(self, hub: Hub, edge: Callable[[], EdgeSizes] = EdgeSizes) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        edge: Callable[[], EdgeSizes] = EdgeSizes,
+        of_plugins: Mapping[str, CollectorRegistry] | None = None,
+    ) -> None:
         self._hub = hub
+        self._of_plugins = of_plugins or {}
         self._edge = edge
         self._survey = Survey()
         self._next_survey = -1.0
@@ -59,10 +67,39 @@ class Metrics:
         readings = Readings(self._hub, self._survey, self._edge())
         for metric in METRICS:
             yield _family(metric, metric.read(readings))
+        for name, registry in self._of_plugins.items():
+            yield from self._collect(name, registry)
+
+    def _collect(self, name: str, registry: CollectorRegistry) -> Iterable[Family]:
+        """What one plugin shows: all of it, or nothing when it fails or takes names that aren't its own."""
+        plugin = self._hub.hooks.plugins[name]
+        prefix = name.replace("-", "_") + "_"
+        try:
+            families = list(registry.collect())
+            if wrong := [family.name for family in families if not family.name.startswith(prefix)]:
+                raise BadAnswer(f"its metrics have to be called {prefix}...: {wrong[0][:100]} isn't")
+            generate_latest(_Only(families))  # what can't be written is found here, and not in the midst of the others
+        except Exception as error:
+            kind = "bad_answer" if isinstance(error, BadAnswer) else "raised"
+            self._hub.hooks.fault(plugin, "metrics", kind, error)
+            return []
+        return families
 
     def describe(self) -> Iterable[Family]:
         """Nothing is known before it is read."""
         return ()
+
+
+class _Only(CollectorRegistry):
+    """A registry of families that were collected already."""
+
+    def __init__(self, families: list[Family]) -> None:
+        super().__init__(auto_describe=False)
+        self._families = families
+
+    def collect(self) -> Iterator[Family]:
+        """Those."""
+        yield from self._families
 
 
 async def watch_lag(counts: Counts, clock: Clock) -> None:

@@ -13,8 +13,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from hubd.config import Config, ConfigError, JwtKey, dotted, load_config
-from hubd.config_options import Section
-from hubd.installed import OWN, installed_plugins
+from hubd.config_base import Section
+from hubd.hooks.catalog import Catalog
 from hubd.log_events import log_event
 
 log = logging.getLogger("hubd.reload")
@@ -32,7 +32,12 @@ class Source(NamedTuple):
 
     def read(self) -> Config:
         """The config as it is written now; ``ConfigError`` has every reason why it can't be used."""
-        return load_config(self.path, os.environ, self.overrides, {*installed_plugins(), *OWN})
+        return load_config(self.path, os.environ, self.overrides, Catalog)
+
+    def catalog(self, config: Config) -> Catalog:
+        """The plugins that there are for this config."""
+        base = self.path.parent if self.path else Path()
+        return Catalog([base / folder for folder in config.hubd.plugin_dirs])
 
     def resolved(self) -> str | None:
         """The file's whole path; None without a file."""
@@ -89,10 +94,17 @@ class Reloader:
     """Reads the config again when told to, one time after the other.
 
     ``apply`` takes over a config that is known to be good; when it raises nevertheless, it is called once more with
-    the one before.
+    the one before. ``reconfigurable`` says whether a plugin takes over its own options while it runs.
     """
 
-    def __init__(self, source: Source, config: Config, apply: Callable[[Config], None]) -> None:
+    def __init__(
+        self,
+        source: Source,
+        config: Config,
+        apply: Callable[[Config], None],
+        reconfigurable: Callable[[str], bool] = lambda plugin: False,
+    ) -> None:
+        self._reconfigurable = reconfigurable
         self.config = config
         self._source = source
         self._apply = apply
@@ -120,8 +132,8 @@ class Reloader:
             return Outcome([], [], error.lines)
         except TimeoutError:
             return Outcome([], [], [f"{self._source.path}: couldn't be read within {READ_S:g} s"])
-        restart = list(needs_restart(self.config, wanted))
-        config = without_restart(self.config, wanted)
+        restart = list(needs_restart(self.config, wanted, self._reconfigurable))
+        config = without_restart(self.config, wanted, self._reconfigurable)
         changed = list(differences(self.config, config))
         try:
             self._apply(config)
@@ -135,21 +147,29 @@ class Reloader:
 
 def differences(old: Config, new: Config) -> Iterator[str]:
     """The paths of all options that aren't the same."""
-    for path, _, before, after in _options(old, new):
+    for path, _, before, after in _options(old, new, lambda plugin: False):
         if _essence(before) != _essence(after):
             yield path
 
 
-def needs_restart(running: Config, wanted: Config) -> Iterator[str]:
+def needs_restart(
+    running: Config, wanted: Config, reconfigurable: Callable[[str], bool] = lambda plugin: False
+) -> Iterator[str]:
     """The paths of the options that were changed, and that a running hub can't take over."""
-    for path, restart, before, after in _options(running, wanted):
+    for path, restart, before, after in _options(running, wanted, reconfigurable):
         if restart and _essence(before) != _essence(after):
             yield path
 
 
-def without_restart(running: Config, wanted: Config) -> Config:
+def without_restart(
+    running: Config, wanted: Config, reconfigurable: Callable[[str], bool] = lambda plugin: False
+) -> Config:
     """What a running hub can take over of a config: all but the options that need a restart."""
-    sections: dict[str, Any] = {"plugins": running.plugins}
+    plugins = {
+        name: wanted.plugins[name] if name in wanted.plugins and reconfigurable(name) else options
+        for name, options in running.plugins.items()
+    }
+    sections: dict[str, Any] = {"plugins": plugins}
     for name in Config.model_fields:
         before, after = getattr(running, name), getattr(wanted, name)
         if isinstance(before, Section):
@@ -164,7 +184,7 @@ def only_by_restart(field: FieldInfo) -> bool:
     return isinstance(extra, dict) and bool(extra.get("restart"))
 
 
-def _options(old: Config, new: Config) -> Iterator[tuple[str, bool, Any, Any]]:
+def _options(old: Config, new: Config, reconfigurable: Callable[[str], bool]) -> Iterator[tuple[str, bool, Any, Any]]:
     """Every option: its path, whether it needs a restart, and both values."""
     for name in Config.model_fields:
         before, after = getattr(old, name), getattr(new, name)
@@ -173,7 +193,9 @@ def _options(old: Config, new: Config) -> Iterator[tuple[str, bool, Any, Any]]:
                 yield f"{name}.{key}", only_by_restart(field), getattr(before, key), getattr(after, key)
             continue
         for key in dict.fromkeys([*before, *after]):  # tables that carry names: types, plugins
-            yield dotted((name, key)), name == "plugins", before.get(key), after.get(key)
+            both = key in before and key in after
+            restart = name == "plugins" and not (both and reconfigurable(key))
+            yield dotted((name, key)), restart, before.get(key), after.get(key)
 
 
 def _fields(section: BaseModel) -> list[tuple[str, FieldInfo]]:

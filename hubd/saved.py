@@ -95,12 +95,12 @@ def _users_named(memory: Memory) -> UserSet:
     named = UserSet()
     seen: dict[int, None] = {}
     for notification, _ in memory.rings.kept():
-        for _, audience in notification.audience:
-            if id(audience) not in seen:  # one set may be that of very many notifications
-                seen[id(audience)] = None
-                named |= audience
-        for users in (notification.replayed or {}).values():
-            named |= users
+        for users in notification.user_sets:
+            if id(users) not in seen:  # one set may be that of very many notifications
+                seen[id(users)] = None
+                named |= users
+        for late in (notification.replayed or {}).values():
+            named |= late
         if notification.acked is not None:
             named |= notification.acked
     return named
@@ -110,7 +110,7 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
     """The kept notifications, each behind those sets of users that it is the first to share with others."""
     places: dict[int, int] = {}
     for notification, names in memory.rings.kept():
-        for _, users in notification.audience:
+        for users in notification.user_sets:
             if id(users) not in places:
                 places[id(users)] = len(places)
                 yield "set", users.dump()
@@ -129,6 +129,7 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
             tuple((topic, places[id(users)]) for topic, users in notification.audience),
             tuple((topic, users.dump()) for topic, users in replayed.items()),
             notification.acked.dump() if notification.acked is not None else b"",
+            places[id(notification.excluded)] if notification.excluded is not None else None,
         )
 
 
@@ -194,6 +195,7 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
             tuple[tuple[str, int], ...],
             tuple[tuple[str, bytes], ...],
             bytes,
+            Annotated[int, Field(ge=0)] | None,
         ],
     }.items()
 }
@@ -304,6 +306,7 @@ class _Loading:
         audience: tuple[tuple[str, int], ...],
         replayed: tuple[tuple[str, bytes], ...],
         acked: bytes,
+        excluded: int | None,
     ) -> None:
         made = Notification(
             **_read_body(body),
@@ -320,6 +323,8 @@ class _Loading:
             made.replayed = {topic: UserSet.read(data) for topic, data in replayed}
         if acked:
             made.acked = UserSet.read(acked)
+        if excluded is not None:
+            made.excluded = self._sets[excluded]
         made.noted = sum(map(len, (made.replayed or {}).values())) + len(made.acked or ())
         in_order = self._last[0] < sequence <= self._memory.sequence and self._last[1] <= made.kept_at
         if made.live_only or not in_order or not made.channels.keys() >= {*names}:

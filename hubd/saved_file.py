@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 
 import msgpack
 
-HEAD = b"hubd saved 1\n"
+HEAD = b"hubd saved 2\n"
 DIGEST_BYTES = 32
 CHUNK = 1 << 20
 RECORD_BYTES = 1 << 28

@@ -7,9 +7,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
+from typing import Any
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,9 +26,14 @@ from hubd.edge.app import Edge
 from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.edge.origin import is_loopback
+from hubd.hooks.calls import Hooks
+from hubd.hooks.catalog import PluginError
+from hubd.hooks.manager import Plugins
+from hubd.hooks.watchdog import Watchdog
 from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.log_events import log_event
+from hubd.memory import Memory
 from hubd.reload import Outcome, Reloader, Source
 from hubd.saved import load, save, saved_path
 from hubd.systemd import ServiceManager
@@ -36,6 +43,12 @@ DRAIN_MOST_S = 3600.0
 """The longest drain_s that the config allows."""
 SAVING_S = 15.0
 """How long the hub before may take to save, once its drain_s is over, before it isn't waited for any more."""
+PLUGINS_S = 10.0
+"""How long all plugins together may take to shut down."""
+FLUSH_S = 2.0
+"""How long a stop waits until plugins have been told what has happened."""
+LEFT_S = 3.0
+"""How long what plugins left running may take to end, once everything is done."""
 STOPPED_AT_ONCE = 130
 """The exit status after a second SIGINT: 128 and the signal's number, as a shell has it."""
 
@@ -51,10 +64,26 @@ def serve(source: Source, config: Config, dev: bool) -> int:
     _raise_open_files()
     _warn(config, dev)
     try:
-        return asyncio.run(Daemon(source, config, dev).run())
-    except ListenError as error:
+        with asyncio.Runner() as runner:
+            status = runner.run(Daemon(source, config, dev).run())
+            _end_for_sure(status)
+    except (ListenError, PluginError) as error:
         print(f"hubd: {error}", file=sys.stderr)
+        _end_for_sure(1)
         return 1
+    return status
+
+
+def _end_for_sure(status: int) -> None:
+    """All is done and saved: end soon, also when a plugin's task or thread doesn't want to."""
+
+    def end() -> None:
+        os.write(2, b"hubd: a plugin left something running that wouldn't end: ended without it\n")
+        os._exit(status)
+
+    last = threading.Timer(LEFT_S, end)
+    last.daemon = True
+    last.start()
 
 
 class ListenError(Exception):
@@ -70,7 +99,7 @@ def _raise_open_files() -> None:
 
 def _warn(config: Config, dev: bool) -> None:
     """Say what can't be meant so."""
-    if not (config.auth.jwt or dev):
+    if not (config.auth.jwt or dev or config.plugins):  # a plugin may know who people are
         log_event(log, "nobody_can_connect")
     for path in config.unused_settings():
         log_event(log, "setting_unused", option=path)
@@ -92,6 +121,7 @@ class Daemon:
         self._runners: list[web.AppRunner] = []
         self._sites: list[web.TCPSite] = []
         self._claim: Claim | None = None
+        self._hub: Hub | None = None
         self._is_interrupted = False
         self._is_ready = False
         self._is_obeying = self._again = False  # a SIGHUP, and another one that came meanwhile
@@ -104,11 +134,17 @@ class Daemon:
         self._saved = await self._claim_saved()
         if self._stop.is_set():
             return 0
-        dev_key = self._build()
+        random = SystemRandom()
+        self._plugins, self._memory = self._load(random)
         try:
+            dev_key = self._build(random)
             control = await self._begin(dev_key)
-        except BaseException:
+        except BaseException as error:
+            told_to_stop = isinstance(error, asyncio.CancelledError) and self._stop.is_set()
+            await self._plugins.stop(PLUGINS_S)
             self._save()  # the next start is to find what this one has loaded
+            if told_to_stop:
+                return 0
             raise
         await self._stop.wait()
         control.close()
@@ -116,13 +152,20 @@ class Daemon:
             self._claim.say_stopping()
         self._manager.stopping("stopping: disconnects everybody")
         await self._drain()
+        self._watchdog.stop()
         await self._tasks.close()
         self._save()
         return 0
 
     async def _begin(self, dev_key: str) -> ControlSocket:
-        """Listen, and say so."""
-        self._reloader = Reloader(self._source, self._config, self._apply)
+        """Start the plugins, listen, and say so."""
+        self._reloader = Reloader(self._source, self._config, self._apply, self._plugins.reconfigurable)
+        self._watchdog.start()
+        starting = asyncio.current_task()
+        assert starting is not None
+        watch = self._tasks.start(self._break_off_when_stopped(starting), "break off the start")
+        await self._plugins.start()
+        watch.cancel()
         url = await self._open()
         self._edge.start()
         # What is here now stays: the collector needn't look at it again whenever many connections come.
@@ -134,6 +177,11 @@ class Daemon:
         if self._again:
             self._on_hangup()
         return control
+
+    async def _break_off_when_stopped(self, starting: asyncio.Task[Any]) -> None:
+        """A plugin may take its time to start: whoever stops the hub meanwhile needn't wait for that."""
+        await self._stop.wait()
+        starting.cancel()
 
     async def _claim_saved(self) -> Path | None:
         """Where to load and save what a hub remembers: None for nowhere, also when another hub does so there.
@@ -169,17 +217,32 @@ class Daemon:
             await asyncio.sleep(0.05)
         return True
 
-    def _build(self) -> str:
+    def _load(self, random: SystemRandom) -> tuple[Plugins, Memory]:
+        """The plugins that are turned on, and what the hub before left."""
+        self._ids = Ids(self._clock, random)
+        plugins = Plugins.of(self._config, self._source.catalog(self._config), Hooks(self._clock))
+        return plugins, load(self._saved, self._config, self._clock, self._ids)
+
+    def _build(self, random: SystemRandom) -> str:
         """Make the hub and its edge; gives dev mode's API key."""
-        random = SystemRandom()
-        ids = Ids(self._clock, random)
-        memory = load(self._saved, self._config, self._clock, ids)
-        call_soon = asyncio.get_running_loop().call_soon
-        hub = Hub(self._config, clock=self._clock, ids=ids, call_soon=call_soon, memory=memory)
+        loop = asyncio.get_running_loop()
+        plugins = self._plugins
+        hub = self._hub = Hub(
+            self._config,
+            clock=self._clock,
+            ids=self._ids,
+            call_soon=loop.call_soon,
+            broker=plugins.broker(),
+            memory=self._memory,
+            hooks=plugins.hooks,
+        )
+        plugins.attach(hub, random)
+        hub.observers.start(self._tasks)
+        self._watchdog = Watchdog(loop, plugins.blocked, clock=self._clock, owner=plugins.owner)
         dev_key, digest = new_key("dev")
         always = [ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin"))] if self._dev else []
         keys = ApiKeys(self._config.auth.api_keys, always)
-        self._edge = Edge(hub, keys=keys, tasks=self._tasks, random=random, dev=self._dev)
+        self._edge = Edge(hub, keys=keys, tasks=self._tasks, random=random, plugins=plugins, dev=self._dev)
         return dev_key
 
     # Listening
@@ -269,6 +332,7 @@ class Daemon:
 
     def _apply(self, config: Config) -> None:
         """Take over a config; nobody is dropped for it."""
+        self._plugins.apply(config)
         self._edge.apply(config)
         logs.begin(config.log)
 
@@ -280,13 +344,15 @@ class Daemon:
         main, *_ = self._sites  # that of the admins goes on saying that the hub isn't ready, and why
         await main.stop()  # who comes now is refused by the system, and may find another hub
         await self._edge.stop(until)
+        await self._edge.hub.observers.flush(min(FLUSH_S, max(0.1, until - self._clock.monotonic())))
+        await self._plugins.stop(min(PLUGINS_S, max(0.1, until - self._clock.monotonic())))
         with suppress(TimeoutError):  # requests that aren't through by then are cut when the loop ends
             async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
                 await asyncio.gather(*(runner.cleanup() for runner in self._runners))
 
     def _save(self) -> None:
         """Leave what the hub remembers to the next start."""
-        save(self._saved, self._edge.hub.memory, self._clock)
+        save(self._saved, self._memory if self._hub is None else self._hub.memory, self._clock)
 
 
 def _url(host: str, port: int) -> str:

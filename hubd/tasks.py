@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from hubd.log_events import log_event
@@ -11,9 +11,10 @@ log = logging.getLogger("hubd.tasks")
 
 
 class Tasks:
-    """The tasks of one owner."""
+    """The tasks of one owner; ``on_failure`` is told of one that fails (its name, the fault), else the log is."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_failure: Callable[[str, BaseException], None] | None = None) -> None:
+        self._on_failure = on_failure
         self._running: dict[asyncio.Task[Any], None] = {}
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -26,7 +27,10 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.pop(task, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log_event(log, "task_failed", error, task=task.get_name())
+            if self._on_failure is not None:
+                self._on_failure(task.get_name(), error)
+            else:
+                log_event(log, "task_failed", error, task=task.get_name())
 
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""

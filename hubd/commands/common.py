@@ -21,12 +21,18 @@ class Failure(click.ClickException):
         click.echo(f"hubd: {self.message}", err=True)
 
 
+def _config_path(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """The config file: what stands behind the command counts before what stands in front of it."""
+    return value or ctx.find_root().obj
+
+
 config_option = click.option(
     "--config",
     "config_path",
     type=click.Path(path_type=Path),
     envvar="HUBD_CONFIG",
     show_envvar=True,
+    callback=_config_path,
     help="The config file; without one, the defaults count.",
 )
 

@@ -114,21 +114,25 @@ def _chosen(hubs: "list[RunningHub]", config_path: Path | None, pid: int | None)
 def plugins(config_path: Path | None) -> None:
     """List the plugins that are installed, and whether the config turns them on.
 
-    This version finds plugins, but doesn't load them yet.
+    Those that are on come first, in the order in which they are called. A plugin is turned on by its name in
+    [hubd] plugins, or by a table [plugins.NAME].
     """
     from hubd.config import load_config
-    from hubd.installed import installed_plugins
+    from hubd.hooks.catalog import OWN
 
-    found = installed_plugins()
+    source = source_of(config_path)
     # Names that don't exist are told below, with those that do.
     config = read_or_exit(lambda: load_config(config_path, os.environ))
-    wanted = dict.fromkeys([*config.hubd.plugins, *config.plugins])
-    for name, entry in found.items():
-        version = f"{entry.dist.name} {entry.dist.version}" if entry.dist else "unknown distribution"
-        click.echo(f"{name}  {'on' if name in wanted else 'off'}  {version}  {entry.value}")
-    if not found:
+    catalog = source.catalog(config)
+    on = list(dict.fromkeys([*config.hubd.plugins, *config.plugins]))
+    for name in [*(name for name in on if name in catalog.plugins), *sorted(catalog.plugins.keys() - {*on})]:
+        found = catalog.plugins[name]
+        click.echo(f"{name}  {'on' if name in on else 'off'}  {found.version}  {found.place}")
+    if not catalog.plugins:
         click.echo("no plugins are installed")
-    missing = [name for name in wanted if name not in found]
-    click.echo("note: this version doesn't load plugins yet", err=True)
-    if missing:
+    for error in (*catalog.errors, *catalog.ambiguous.values()):
+        click.echo(f"note: {error}", err=True)
+    if early := [name for name in on if name in OWN and name not in catalog.plugins]:
+        click.echo(f"note: not in this version: {', '.join(early)}", err=True)
+    if missing := [name for name in on if name not in catalog.plugins and name not in OWN]:
         raise Failure(f"the config turns on what isn't installed: {', '.join(missing)}")

@@ -4,7 +4,7 @@ import math
 from collections import deque
 from collections.abc import Callable
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hubd.core.channel import BROADCAST
 from hubd.core.codec import Form
@@ -26,6 +26,16 @@ class Visibility(StrEnum):
 
     VISIBLE = "visible"
     HIDDEN = "hidden"
+
+
+class ConnectionInfo(NamedTuple):
+    """What plugins are told of a connection. ``transport`` is websocket, sse or poll."""
+
+    id: str
+    user: str
+    transport: str
+    address: str
+    identity: Identity
 
 
 class Outlet:
@@ -132,6 +142,11 @@ class Connection(Outlet):
         self.pinged_at = now
         self.warn_at = math.inf  # Unix seconds, when it is to be told that its token runs out
         self.watching: dict[str, None] | None = None
+
+    @property
+    def info(self) -> ConnectionInfo:
+        """What plugins are told of it."""
+        return ConnectionInfo(self.id, self.identity.user, self.transport_name, self.address, self.identity)
 
     def names(self) -> tuple[str, ...]:
         """The canonical names of all channels that it is subscribed to."""

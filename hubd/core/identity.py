@@ -1,10 +1,12 @@
 """Who somebody is and what he may do, once that has been proved."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hubd.core.channel import Channel, Kind, Patterns
-from hubd.core.notification import Priority
+from hubd.core.channel import Channel, Kind, Patterns, is_user_id, patterns
+from hubd.core.errors import Problem
+from hubd.core.notification import PRIORITY_OF, Priority
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +24,44 @@ class Identity:
     expires_at: float | None
     issued_at: float | None
     tags: tuple[str, ...] = ()
+    denied: frozenset[str] = frozenset()
+    """Topics that ``topics`` would allow, and that a plugin objects to."""
 
     def may_subscribe(self, channel: Channel) -> bool:
         """Whether he may receive this channel: everybody the broadcast and his own, topics as granted."""
         if channel.kind is Kind.TOPIC:
-            return self.topics.match(channel.name)
+            return self.topics.match(channel.name) and channel.name not in self.denied
         return channel.kind is Kind.BROADCAST or channel.user == self.user
 
     def may_publish(self, channel: Channel) -> bool:
         """Whether his token lets him publish to this channel."""
         return self.publish.match(channel.name)
+
+
+def identity_of(
+    user: str,
+    *,
+    topics: Iterable[str] = (),
+    publish: Iterable[str] = (),
+    max_priority: str = "important",
+    expires_at: float | None = None,
+    issued_at: float | None = None,
+    tags: Iterable[str] = (),
+) -> Identity:
+    """An identity, as an application describes it; ``ValueError`` says what is wrong with it.
+
+    ``topics`` and ``publish`` are patterns of what he may subscribe and publish to. ``expires_at`` and ``issued_at``
+    are Unix seconds: his connections end then, and a revocation covers what was issued before it; None: never, and now.
+    """
+    if not is_user_id(user):
+        raise ValueError("a user id is 1 to 64 of A-Z a-z 0-9 _ . @ | + = -")
+    if max_priority not in PRIORITY_OF:
+        raise ValueError(f"max_priority is one of {', '.join(PRIORITY_OF)}")
+    try:
+        may_have, may_publish = patterns(tuple(topics)), patterns(tuple(publish))
+    except Problem as problem:
+        raise ValueError(problem.message) from None
+    return Identity(user, may_have, may_publish, PRIORITY_OF[max_priority], expires_at, issued_at, tuple(tags))
 
 
 WARN_S = 60.0

@@ -1,6 +1,7 @@
 """A notification: what an application wants people told."""
 
 import re
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,7 @@ import orjson
 
 from hubd.core.channel import BROADCAST, user_channel
 from hubd.core.users import Snapshot, UserSet
+from hubd.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from hubd.core.codec import Form
@@ -55,6 +57,7 @@ class Notification:
 
     ``channels`` maps canonical names to their place in `to`; ``sent_at`` is Unix ms; ``expires_at`` and ``kept_at``
     (when a ring took it) are seconds of the monotonic clock. ``sequence`` and ``cursor`` come with publication.
+    ``data`` is the payload as JSON, where that is known already; ``type`` what stands in it then.
     ``body`` is the payload with all hub fields that are the same for every recipient, as JSON without its last brace.
     """
 
@@ -65,10 +68,13 @@ class Notification:
         "channels",
         "collapse_key",
         "cursor",
+        "excluded",
         "expires_at",
         "frames",
         "group",
         "id",
+        "is_release",
+        "judged",
         "kept_at",
         "live_only",
         "noted",
@@ -80,6 +86,7 @@ class Notification:
         "sent_at",
         "sequence",
         "type",
+        "verdicts",
     )
 
     def __init__(
@@ -96,9 +103,11 @@ class Notification:
         collapse_key: str | None = None,
         group: str | None = None,
         sender: str | None = None,
+        type: str | None = None,
+        data: bytes | None = None,
     ) -> None:
         self.id = id
-        self.type: str = payload["type"]
+        self.type: str = payload["type"] if type is None else type
         self.channels = channels
         self.priority = priority
         self.persistence = persistence
@@ -108,10 +117,12 @@ class Notification:
         self.collapse_key = collapse_key
         self.group = group
         self.sender = sender
-        flat = {"id": id, **payload, "priority": priority.word, "sent_at": sent_at}
-        if sender is not None:
-            flat["from"] = sender
-        self.body: bytes = orjson.dumps(flat)[:-1]
+        if data is None:
+            data = orjson.dumps(payload)
+        # Ids and user ids have no character that JSON would escape.
+        by = b"" if sender is None else b',"from":"%b"' % sender.encode()
+        around = id.encode(), data[1:-1], priority.word.encode(), sent_at, by
+        self.body: bytes = b'{"id":"%b",%b,"priority":"%b","sent_at":%d%b' % around
         self.sequence = 0
         self.cursor = ""
         self.kept_at = 0.0
@@ -119,6 +130,10 @@ class Notification:
         self.audience: tuple[tuple[str, Snapshot], ...] = ()  # topic by topic, who was subscribed when it came
         self.replayed: dict[str, UserSet] | None = None  # topic by topic, who came later and got it by a replay
         self.acked: UserSet | None = None
+        self.excluded: Snapshot | None = None  # by gates: whoever is in there gets it by no channel
+        self.is_release = False  # gates had their say about it already
+        self.judged: UserSet | None = None  # whom the gates were asked about, until it is appended
+        self.verdicts: tuple[tuple[str, Verdict], ...] = ()  # by which gate, until they are told to those who observe
         self.noted = 0  # how many users stand in `replayed` and `acked` together
         self.frames: dict[Form, bytes] | None = None
 
@@ -129,11 +144,47 @@ class Notification:
 
     def channel_to(self, user: str, number: int | None) -> str | None:
         """The channel by which it was sent to a user (and his number, if he has one); None: it wasn't."""
+        if number is not None and self.excludes(number):
+            return None
         ways = {BROADCAST, user_channel(user)}.intersection(self.channels)
         if number is not None:
             ways.update(topic for topic, users in self.audience if number in users)
             ways.update(topic for topic, users in (self.replayed or {}).items() if number in users)
         return min(ways, key=self.channels.__getitem__, default=None)
+
+    def excludes(self, number: int) -> bool:
+        """Whether a gate keeps it from a user (by number)."""
+        return self.excluded is not None and number in self.excluded
+
+    @property
+    def payload(self) -> dict[str, Any]:
+        """What the publisher sent, read anew each time."""
+        fields: dict[str, Any] = orjson.loads(self.body + b"}")
+        return {name: value for name, value in fields.items() if name not in HUB_FIELDS}
+
+    @property
+    def user_sets(self) -> list[Snapshot]:
+        """The sets of users that hang on it and that may be shared with others."""
+        sets = [users for _, users in self.audience]
+        return sets if self.excluded is None else [*sets, self.excluded]
+
+    def released_to(self, users: Iterable[str], expires_at: float) -> "Notification":
+        """The same notification, once more, to these users' own channels: what had been kept from them."""
+        made = Notification(
+            id=self.id,
+            payload=self.payload,
+            channels={user_channel(user): place for place, user in enumerate(users)},
+            priority=self.priority,
+            persistence=self.persistence,
+            sent_at=self.sent_at,
+            expires_at=expires_at,
+            live_only=self.live_only,
+            collapse_key=self.collapse_key,
+            group=self.group,
+            sender=self.sender,
+        )
+        made.is_release = True
+        return made
 
     def record_replay(self, topic: str, number: int) -> bool:
         """A user (by number) gets it by a replay of a topic: True when he wasn't in there when it came."""

@@ -1,7 +1,7 @@
 """A publish call: its body, checked field by field, becomes a draft that the hub can publish."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Annotated, Any, NamedTuple
 
@@ -16,6 +16,7 @@ from hubd.core.notification import HUB_FIELDS, PRIORITY_OF, Persistence, Priorit
 
 CHANNELS = 10_000
 TTL_S = 366 * 86400
+SEGMENT_BYTES = 4096
 _WORD = r"^[^\x00-\x1f\x7f]{1,128}$"
 
 
@@ -47,6 +48,11 @@ class Draft:
     ttl_s: float
     collapse_key: str | None
     group: str | None
+    type: str
+    data: bytes
+    """The payload as JSON, as it was when it was checked: what is published, whatever happens to ``payload``."""
+    segment: Any = None
+    """What stands in ``to`` instead of channels, for a plugin that knows who that is; None: there are channels."""
 
     def fingerprint(self) -> bytes:
         """The same for equal calls, however they were written; another for others."""
@@ -58,6 +64,7 @@ class Draft:
             self.ttl_s,
             self.collapse_key,
             self.group,
+            *([] if self.segment is None else [self.segment]),
         )
         return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
@@ -137,12 +144,41 @@ def field_errors(error: ValidationError, prefix: str = "", raw: Any = None) -> l
     return found
 
 
-def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft:
-    """Check a publish body and fill in what its type decides; a ``Problem`` names everything that is wrong."""
-    errors: list[FieldError] = []
-    read = None
+CHANGEABLE = ("notification", "priority", "persistence", "ttl", "collapse_key", "group")
+"""The fields of a publish call that a plugin may change."""
+
+
+def changed_draft(
+    draft: Draft, change: Mapping[str, Any], defaults: Callable[[str], TypeDefaults], bounds: Bounds
+) -> Draft:
+    """The draft with other values in some of its ``CHANGEABLE`` fields; a ``Problem`` names all that is wrong."""
+    if unknown := [name for name in change if name not in CHANGEABLE]:
+        raise invalid([FieldError(str(name), f"can't be changed: {', '.join(CHANGEABLE)} can") for name in unknown])
+    body = {
+        "to": "notifications",  # who it goes to stays as it is
+        "notification": draft.payload,
+        "priority": draft.priority.word,
+        "persistence": draft.persistence.value,
+        "ttl": draft.ttl_s,
+        "collapse_key": draft.collapse_key,
+        "group": draft.group,
+    }
+    made = read_draft(body | dict(change), defaults, bounds)
+    return replace(made, id=draft.id, channels=draft.channels, segment=draft.segment)
+
+
+def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds, *, segments: bool = False) -> Draft:
+    """Check a publish body and fill in what its type decides; a ``Problem`` names everything that is wrong.
+
+    ``segments``: whether ``to`` may be a segment, because a plugin knows what to make of it.
+    """
     if not isinstance(body, dict):
         raise invalid([FieldError("", "a publish body is an object with `to` and `notification`")])
+    to = body.get("to")
+    if segments and isinstance(to, dict) and [*to] == ["segment"]:
+        return _read_segment(body, to["segment"], defaults, bounds)
+    errors: list[FieldError] = []
+    read = None
     try:
         read = PublishBody.model_validate(body)
     except ValidationError as error:
@@ -154,9 +190,20 @@ def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bound
         errors.append(FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost"))
     if errors or read is None:
         raise invalid(errors)
-    if len(orjson.dumps(read.notification)) > bounds.message_bytes:
+    data = orjson.dumps(read.notification)
+    if len(data) > bounds.message_bytes:
         raise Problem("too_large", f"`notification` has more than {bounds.message_bytes} bytes as JSON")
-    return _draft(read, defaults(read.notification["type"]))
+    return _draft(read, data, defaults(read.notification["type"]))
+
+
+def _read_segment(body: dict[str, Any], segment: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft:
+    draft = read_draft(body | {"to": "notifications"}, defaults, bounds)
+    trouble = "is missing" if segment is None else check_size(segment, bounds.json_depth, bounds.json_keys)
+    if trouble is None and len(orjson.dumps(segment)) > SEGMENT_BYTES:
+        trouble = f"has more than {SEGMENT_BYTES} bytes as JSON"
+    if trouble is not None:
+        raise invalid([FieldError("to.segment", trouble)])
+    return replace(draft, channels=(), segment=segment)
 
 
 def _may_get_lost(body: dict[str, Any], payload: Any, defaults: Callable[[str], TypeDefaults]) -> bool:
@@ -185,7 +232,7 @@ def _payload_errors(payload: dict[str, Any], bounds: Bounds) -> list[FieldError]
     return errors
 
 
-def _draft(read: PublishBody, defaults: TypeDefaults) -> Draft:
+def _draft(read: PublishBody, data: bytes, defaults: TypeDefaults) -> Draft:
     # The validators turned words into the enums; pydantic's annotations still say str.
     priority: Any = read.priority
     persistence: Any = read.persistence
@@ -203,4 +250,6 @@ def _draft(read: PublishBody, defaults: TypeDefaults) -> Draft:
         ttl_s=defaults.ttl_s if read.ttl is None else read.ttl,
         collapse_key=read.collapse_key,
         group=read.group,
+        type=read.notification["type"],
+        data=data,
     )

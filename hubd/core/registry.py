@@ -53,6 +53,7 @@ class Registry:
         self.connections: dict[Connection, None] = {}
         self.users: dict[str, User] = {}
         self.topics: dict[str, Topic] = {}
+        self.present = Audience()  # the users of all connections
         self._numbers = numbers
 
     def add(self, connection: Connection) -> User:
@@ -61,6 +62,8 @@ class Registry:
         user = self.users.get(id)
         if user is None:
             user = self.users[id] = User(id, self._numbers.hold(id))
+        if not user.connections:
+            self.present.add(user.number)
         user.connections = (*user.connections, connection)
         connection.user = user
         self.connections[connection] = None
@@ -75,6 +78,7 @@ class Registry:
         user.connections = tuple(other for other in user.connections if other is not connection)
         if not user.connections:
             user.gone_at = now
+            self.present.discard(user.number)
         return left
 
     def forget(self, user: User) -> None:

@@ -113,6 +113,9 @@ class Replay:
     def _channel(self, connection: Connection, entry: Entry, names: tuple[str, ...]) -> str | None:
         """By which channel the connection is to get this entry; None when it isn't, or has it already."""
         notification = entry.notification
+        assert connection.user is not None
+        if notification.excludes(connection.user.number):
+            return None
         if self.names is None:
             name = channel_for(notification, names)
             if name is None or connection.since_of(name) < entry.sequence:

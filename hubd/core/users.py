@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
+from typing import NoReturn
 
 from pyroaring import BitMap
 
@@ -86,6 +87,17 @@ class Snapshot(UserSet):
         self.references = 0
         self.size = _SET_BYTES + len(self._bits.serialize())
 
+    def add(self, number: int) -> NoReturn:
+        """It is what others go by, too: a plugin that changes it is in the wrong."""
+        raise TypeError("this set is shared, and can't be changed: make a copy()")
+
+    discard = add
+
+
+def snapshot_of(users: UserSet) -> Snapshot:
+    """The same users in a set that won't change; what is one already is shared."""
+    return users if isinstance(users, Snapshot) else Snapshot(users)
+
 
 class Audience:
     """Users who come and go, and what they were at some moment: a set that is shared until the next change."""
@@ -151,6 +163,13 @@ class UserNumbers:
         if len(self._idle) > self._limit:
             old, _ = self._idle.popitem(last=False)
             del self._numbers[self._ids.pop(old)]
+
+    def number_of(self, user: str) -> int:
+        """The user's number, also of one who had none; nobody holds it for that."""
+        number = self._numbers.get(user)
+        if number is None:
+            self.release(number := self.hold(user))
+        return number
 
     def find(self, user: str) -> int | None:
         """The user's number, if he has one."""

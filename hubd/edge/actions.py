@@ -3,6 +3,7 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from hubd.config import Config
@@ -12,8 +13,10 @@ from hubd.core.connection import Connection
 from hubd.core.document import read_document
 from hubd.core.errors import TOO_MANY, FieldError, Problem, invalid
 from hubd.core.protocol import Ref, read_action, ref_of, refusal, reply
+from hubd.edge.credentials import Authenticator
 from hubd.edge.limits import Pace
-from hubd.edge.tokens import TokenRefused, Tokens
+from hubd.edge.permissions import own_durable, topics_at_renewal, without_denied
+from hubd.edge.tokens import TokenRefused
 from hubd.hub import Hub
 from hubd.log_events import log_event
 from hubd.tasks import Tasks
@@ -42,9 +45,9 @@ Answer = Callable[[Fields], None]
 class Actions:
     """Does what connections ask for; ``pace`` is the limit of publishing."""
 
-    def __init__(self, hub: Hub, tokens: Tokens, tasks: Tasks, pace: Pace) -> None:
+    def __init__(self, hub: Hub, authenticator: Authenticator, tasks: Tasks, pace: Pace) -> None:
         self._hub = hub
-        self._tokens = tokens
+        self._authenticator = authenticator
         self._tasks = tasks
         self._pace = pace
         self._waiting: dict[Connection, _Waiting] = {}
@@ -101,7 +104,10 @@ class Actions:
             case protocol.Unsubscribe():
                 self._unsubscribe(connection, action, ref, done)
             case protocol.Present():
-                done(self._present(connection, action))
+                if self._hub.hooks.authorize_subscribe.impls:
+                    self._later(connection, ref, self._present_if_allowed(connection, action, done))
+                else:
+                    done(self._present(connection, action))
             case protocol.Publish():
                 self._later(connection, ref, self._publish(connection, action, done))
             case protocol.Auth():
@@ -145,7 +151,38 @@ class Actions:
                     self.take(connection, payload)
                 return
 
+    async def _ask_plugins(self, connection: Connection, topics: list[str]) -> None:
+        """Have plugins object to topics before the connection gets them; its identity knows of it from now on."""
+        identity = await without_denied(self._hub, connection.identity, topics)
+        # What was denied before is asked about before it is joined, but for his durable topics: so no more is kept.
+        kept = identity.denied.intersection([*topics, *own_durable(self._hub, identity.user)])
+        connection.identity = replace(identity, denied=kept)
+
+    async def _present_if_allowed(self, connection: Connection, action: protocol.Present, done: Answer) -> None:
+        await self._ask_plugins(connection, [action.topic])
+        if connection in self._hub.registry.connections:
+            done(self._present(connection, action))
+
+    async def _subscribe_if_allowed(
+        self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer
+    ) -> None:
+        named = action.named()
+        await self._ask_plugins(connection, [named] if isinstance(named, str) else list(named))
+        channels = self._hub.attendance.channels(connection, named)
+        self._hub.attendance.check_room(connection, channels)
+        cursor = action.cursor or None
+        if connection not in self._hub.registry.connections:
+            return  # gone, or revoked, while plugins were asked
+        if action.durable:
+            await self._subscribe_durably(connection, channels, cursor, done)
+        else:
+            self._hub.attendance.subscribe(connection, channels, cursor, done)
+            self._hub.pump.schedule(connection)
+
     def _subscribe(self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer) -> None:
+        if self._hub.hooks.authorize_subscribe.impls:
+            self._later(connection, ref, self._subscribe_if_allowed(connection, action, ref, done))
+            return
         attendance = self._hub.attendance
         channels = attendance.channels(connection, action.named())
         attendance.check_room(connection, channels)
@@ -206,17 +243,18 @@ class Actions:
             raise Problem("forbidden", f"your token lets you publish up to {identity.max_priority.word!r}")
         publisher = f"user:{identity.user}"
         self._pace.take(publisher)
-        receipt, _ = await self._hub.publish(draft, publisher, sender=identity.user)
+        receipt, _ = await self._hub.publish(draft, publisher, identity)
         done({"id": receipt.id, "cursor": receipt.cursor})
 
     async def _authenticate(self, connection: Connection, token: str, done: Answer) -> None:
         try:
-            identity = await self._tokens.verify(token)
+            identity = await self._authenticator.by_token(token, connection.address)
         except TokenRefused as refused:
             code = "unavailable" if refused.temporary else "unauthorized"
             raise Problem(code, refused.reason) from None
         if identity.user != connection.identity.user:
             raise Problem("forbidden", "a connection stays its user's: open another one for somebody else")
+        identity = await without_denied(self._hub, identity, topics_at_renewal(self._hub, connection))
         before = list(connection.topics)
         if connection in self._hub.registry.connections:
             self._hub.renew(connection, identity)

@@ -33,9 +33,10 @@ from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import Revocations, Tokens
 from hubd.edge.websocket import Unauthenticated
 from hubd.edge.websocket_opening import open_websocket
+from hubd.hooks.manager import Plugins
 from hubd.hub import Hub
 from hubd.log_events import log_event
-from hubd.metric_table import EdgeSizes
+from hubd.metric_kinds import EdgeSizes
 from hubd.metrics import Metrics, watch_lag
 from hubd.tasks import Tasks
 
@@ -60,7 +61,17 @@ _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".
 class Edge:
     """The hub's outward face: an application, and the tasks that belong to it."""
 
-    def __init__(self, hub: Hub, *, keys: ApiKeys, tasks: Tasks, random: Random, dev: bool = False) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        *,
+        keys: ApiKeys,
+        tasks: Tasks,
+        random: Random,
+        plugins: Plugins | None = None,
+        dev: bool = False,
+    ) -> None:
+        plugins = plugins or Plugins(hub.hooks)
         config = hub.config
         self.hub = hub
         self.tasks = tasks
@@ -69,9 +80,9 @@ class Edge:
         self.tokens = Tokens(config.auth, hub.clock, tasks, dev, Revocations(hub.clock, hub.memory.revoked))
         self._keys = keys
         tickets = Tickets(hub.clock, hub.ids)
-        authenticator = Authenticator(self.tokens, tickets, keys, self.origins, config, dev)
+        authenticator = Authenticator(self.tokens, tickets, keys, self.origins, config, hub.hooks, dev)
         pace = Pace(hub.clock, config.limits.publish_per_s)
-        actions = Actions(hub, self.tokens, tasks, pace)
+        actions = Actions(hub, authenticator, tasks, pace)
         self.endpoint = Endpoint(
             hub,
             authenticator=authenticator,
@@ -90,7 +101,7 @@ class Edge:
         self.health = Health(hub)
         self.app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
         self.app.add_routes([web.get("/notifications", self.notifications, allow_head=False), *self.health.routes()])
-        metrics = Metrics(hub, lambda: EdgeSizes(len(self.reception), len(self.endpoint.unauthenticated)))
+        metrics = Metrics(hub, self._sizes, plugins.registries)
         if not config.server.admin_port:  # else they are there, and there alone
             self.app.add_routes([web.get("/metrics", metrics_for_admins(metrics, authenticator))])
         self.app.add_routes(Notifications(hub, authenticator, pace).routes())
@@ -104,6 +115,20 @@ class Edge:
         self.admin_app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
         self.admin_app.add_routes([*self.health.routes(), web.get("/metrics", metrics_for_all(metrics))])
         self.admin_app.add_routes(route for route in [*channels.routes(), *users.routes()] if route.path in _ADMIN)
+        self._add_plugin_routes(plugins)
+
+    def _sizes(self) -> EdgeSizes:
+        return EdgeSizes(len(self.reception), len(self.endpoint.unauthenticated))
+
+    def _add_plugin_routes(self, plugins: Plugins) -> None:
+        taken = [
+            web.route(route.method, route.resource.canonical, route.handler)
+            for route in self.app.router.routes()
+            if route.resource is not None
+        ]
+        routes, for_admins = plugins.routes(self._authenticator, taken)
+        self.app.add_routes(routes)
+        self.admin_app.add_routes(for_admins)
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on; nobody who is connected is dropped for it.

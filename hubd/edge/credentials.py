@@ -1,19 +1,44 @@
 """Who is asking: the proofs that a request may carry, and which of them counts."""
 
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
 from aiohttp import web
 
 from hubd.config import Config
-from hubd.core.errors import BAD_TOKEN, REVOKED, Problem
+from hubd.core.channel import Patterns, is_user_id
+from hubd.core.errors import BAD_TOKEN, EXPIRED, REVOKED, Problem
 from hubd.core.identity import ApiKey, Identity
+from hubd.core.notification import Priority
 from hubd.edge.keys import PREFIX, ApiKeys
 from hubd.edge.origin import Origins
+from hubd.edge.proxies import Proxies
 from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import TokenRefused, Tokens, dev_identity
+from hubd.hooks.calls import BadAnswer, Hooks
 
 COOKIE = "hubd_token"
 _HOW_USER = "send the user's token as 'Authorization: Bearer ...'"
 _HOW_SERVER = "send an API key as 'Authorization: Bearer hub_...'"
 _RETRY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """What somebody brought to show who he is, as plugins on ``hubd_authenticate`` are given it.
+
+    ``token``: what came as ``Authorization: Bearer`` or in the action ``auth``; None without any. ``headers`` are those
+    of the request, by lower-case names, without the cookie where it mustn't count because a foreign page may have sent
+    the request; ``cookies`` are then empty too. Of a header that comes more than once, the values are joined. ``query``
+    is what stands behind the ``?``. ``address`` is the client's.
+    """
+
+    token: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str] = field(default_factory=dict)
+    address: str = ""
 
 
 class Authenticator:
@@ -24,18 +49,27 @@ class Authenticator:
     """
 
     def __init__(
-        self, tokens: Tokens, tickets: Tickets, keys: ApiKeys, origins: Origins, config: Config, dev: bool = False
+        self,
+        tokens: Tokens,
+        tickets: Tickets,
+        keys: ApiKeys,
+        origins: Origins,
+        config: Config,
+        hooks: Hooks,
+        dev: bool = False,
     ) -> None:
         self._tokens = tokens
         self._tickets = tickets
         self._keys = keys
         self._origins = origins
         self._dev = dev
+        self._hooks = hooks
         self.apply(config)
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on."""
         self._query_token = config.auth.query_token
+        self._proxies = Proxies(config.server.trusted_proxies)
 
     async def user(self, request: web.Request) -> Identity:
         """The user who is asking; ``Problem``: unauthorized without a good token, forbidden for an API key or a page
@@ -102,6 +136,12 @@ class Authenticator:
         self, request: web.Request, bearer: str | None, *, websocket: bool = False, tickets: bool
     ) -> Identity | None:
         """By the first proof of a user that there is; None without any."""
+        if any(text.startswith(PREFIX) for text in (request.cookies.get(COOKIE, ""), request.query.get("token", ""))):
+            raise TokenRefused(BAD_TOKEN, f"an API key is for servers, and never part of an address: {_HOW_USER}")
+        if self._hooks.authenticate.impls and not (tickets and "ticket" in request.query and bearer is None):
+            known = await self._ask_plugins(self._credentials(request, bearer, websocket=websocket))
+            if known is not None:
+                return known
         if bearer is not None:
             return await self._tokens.verify(bearer)
         if cookie := request.cookies.get(COOKIE):
@@ -122,6 +162,60 @@ class Authenticator:
             return dev_identity(request.query["user"])
         return None
 
+    async def by_token(self, token: str, address: str) -> Identity:
+        """The user who sent this token in the action ``auth``; ``TokenRefused`` when it is no good."""
+        if token.startswith(PREFIX):
+            raise TokenRefused(BAD_TOKEN, "an API key opens no connection: a user's token does")
+        if self._hooks.authenticate.impls:
+            known = await self._ask_plugins(Credentials(token, address=address))
+            if known is not None:
+                return known
+        return await self._tokens.verify(token)
+
+    def _credentials(self, request: web.Request, bearer: str | None, *, websocket: bool) -> Credentials:
+        headers: dict[str, str] = {}
+        for name, value in request.headers.items():
+            before, between = headers.get(name.lower()), "; " if name.lower() == "cookie" else ", "
+            headers[name.lower()] = value if before is None else f"{before}{between}{value}"
+        cookies: Mapping[str, str] = request.cookies
+        if not self._origins.cookie_allowed(request.method, request.headers, websocket=websocket):
+            cookies = {}
+            headers.pop("cookie", None)
+        return Credentials(bearer, headers, cookies, dict(request.query), self._proxies.address(request))
+
+    async def _ask_plugins(self, credentials: Credentials) -> Identity | None:
+        """Whom the first plugin that knows says it is; None: none knows."""
+        hook = self._hooks.authenticate
+        for impl in hook.impls:
+            # From before it was asked: a revocation while it thinks about it has to count.
+            asked_at = self._hooks.clock.now()
+            try:
+                answer = await hook.ask(impl, credentials)
+                if answer is None:
+                    continue
+                if not _is_whole(answer):
+                    hook.failed(impl, BadAnswer("hubd_authenticate answers None or an Identity (see identity_of)"))
+            except Problem as problem:  # whichever it is, no other proof counts
+                raise TokenRefused(BAD_TOKEN, problem.message, temporary=problem.code == "unavailable") from None
+            known: Identity = answer if answer.issued_at is not None else replace(answer, issued_at=asked_at)
+            self.check_revoked(known)
+            if known.expires_at is not None and self._hooks.clock.now() > known.expires_at:
+                raise TokenRefused(EXPIRED, "what you came with has expired")
+            return known
+        return None
+
+    def check_revoked(self, identity: Identity) -> None:
+        """``TokenRefused`` when what proved this identity has been revoked since; look again after any waiting."""
+        if self._tokens.revoked(identity):
+            raise TokenRefused(REVOKED, "what you came with has been revoked")
+
+    def check_still(self, identity: Identity) -> None:
+        """The same, as a ``Problem``."""
+        try:
+            self.check_revoked(identity)
+        except TokenRefused as refused:
+            raise _problem(refused) from None
+
     def _ticket_holder(self, ticket: str) -> Identity:
         identity = self._tickets.identity(ticket)
         if self._tokens.revocations.cover(identity):
@@ -140,6 +234,21 @@ class Authenticator:
         if "user" in request.query:
             return f"?user= does only in dev mode: {_HOW_USER}"
         return f"{_HOW_USER}, or as the cookie '{COOKIE}'"
+
+
+def _is_whole(answer: object) -> bool:
+    """Whether it is an identity that can be worked with: somebody may have made it in other ways than he should."""
+    if not isinstance(answer, Identity):
+        return False
+    times = (time for time in (answer.expires_at, answer.issued_at) if time is not None)
+    return (
+        isinstance(answer.user, str)
+        and is_user_id(answer.user)
+        and all(isinstance(granted, Patterns) for granted in (answer.topics, answer.publish))
+        and isinstance(answer.max_priority, Priority)
+        and isinstance(answer.denied, frozenset)
+        and all(isinstance(time, int | float) and math.isfinite(time) for time in times)
+    )
 
 
 def _bearer(request: web.Request) -> str | None:

@@ -17,9 +17,10 @@ from hubd.edge.actions import Actions
 from hubd.edge.credentials import Authenticator
 from hubd.edge.limits import PerAddress
 from hubd.edge.origin import Origins
+from hubd.edge.permissions import topics_at_connect, without_denied
 from hubd.edge.proxies import Proxies
 from hubd.edge.tickets import Tickets
-from hubd.edge.tokens import Tokens
+from hubd.edge.tokens import TokenRefused, Tokens
 from hubd.hub import Hub
 from hubd.tasks import Tasks
 
@@ -122,11 +123,25 @@ class Endpoint:
             identity = await self.authenticator.streaming(request)
         except Problem as problem:
             raise self.refused(problem.code, problem) from None
+        try:
+            identity = await self.permit(request, identity)
+        except TokenRefused as refused:
+            raise self.refused("unauthorized", Problem("unauthorized", refused.reason)) from None
         self.check_room(request, address)
         self.make_way(request, identity)
         if self.hub.refusal(identity) is not None:
             message = "this user has too many connections"
             raise self.refused("per_user", Problem("rate_limited", message, retry_after=self.retry_after()))
+        return identity
+
+    async def permit(self, request: web.Request, identity: Identity) -> Identity:
+        """Whom the request is from, without the topics that plugins object to.
+
+        ``Problem`` when a plugin failed, ``TokenRefused`` when he was revoked while they were asked.
+        """
+        topics = topics_at_connect(self.hub, identity, request.query.get("topics", ""))
+        identity = await without_denied(self.hub, identity, topics)
+        self.authenticator.check_revoked(identity)
         return identity
 
     def attach(self, request: web.Request, connection: Connection, cursor: str | None) -> None:

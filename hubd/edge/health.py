@@ -7,24 +7,37 @@ from aiohttp import web
 
 from hubd.core.errors import Problem
 from hubd.edge.http import PROBLEM_TYPE, answer, problem_fields, problem_headers
+from hubd.hooks.calls import BadAnswer
 from hubd.hub import Hub
 
 RETRY_S = 1.0
+REASON_CHARS = 200
 
 
 class Health:
     """What load balancers and container managers ask. Each of ``checks`` gives why the hub isn't ready, or nothing."""
 
     def __init__(self, hub: Hub) -> None:
+        self._hook = hub.hooks.check_health
         self.checks: list[Callable[[], str]] = [lambda: "stopping" if hub.stopping else ""]
 
     def routes(self) -> list[web.RouteDef]:
         """Where they are."""
         return [web.get("/health/live", self.live), web.get("/health/ready", self.ready)]
 
-    def reasons(self) -> list[str]:
-        """Why the hub isn't ready; nothing when it is."""
-        return [reason for check in self.checks if (reason := check())]
+    async def reasons(self) -> list[str]:
+        """Why the hub isn't ready, by itself and by what plugins say; nothing when it is."""
+        reasons = [reason for check in self.checks if (reason := check())]
+        for impl in self._hook.impls:
+            try:
+                reason = await self._hook.ask(impl)
+                if not isinstance(reason, str | None):
+                    raise BadAnswer("hubd_check_health answers None, or in a few words why the hub isn't ready")
+            except (Problem, BadAnswer) as error:
+                self._hook.failed(impl, error)
+            else:
+                reasons += [f"{impl.plugin.name}: {reason[:REASON_CHARS]}"] if reason else []
+        return reasons
 
     async def live(self, request: web.Request) -> web.Response:
         """It answers, so it lives."""
@@ -32,7 +45,7 @@ class Health:
 
     async def ready(self, request: web.Request) -> web.Response:
         """200, or 503 and every reason why not."""
-        reasons = self.reasons()
+        reasons = await self.reasons()
         if not reasons:
             return answer({"status": "ok"})
         problem = Problem("unavailable", f"the hub is not ready: {', '.join(reasons)}", retry_after=RETRY_S)

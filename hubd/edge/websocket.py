@@ -1,7 +1,7 @@
 """WebSocket connections on hubd's own slim protocol: no task, no timer and no queue object for each of them."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from hubd.core.codec import Form
@@ -75,6 +75,7 @@ class Unauthenticated(Framing):
         *STRANGER_SLOTS,
         "_enter",
         "_events",
+        "_identify",
         "_verifying",
         "opened_at",
     )
@@ -85,10 +86,12 @@ class Unauthenticated(Framing):
         address: str,
         form: Form,
         control: bool,
+        identify: Callable[[str], Awaitable[Identity]],
         enter: Callable[[Identity], WebSocketConnection],
     ) -> None:
         self.form = form
         self.control = control
+        self._identify = identify
         self._enter = enter
         self._verifying = False
         self._events: list[frames.Event] = []  # what came in behind `auth`, until that is decided
@@ -147,9 +150,12 @@ class Unauthenticated(Framing):
 
     async def _verify(self, token: str, ref: Ref) -> None:
         try:
-            identity = await self.endpoint.tokens.verify(token)
+            identity = await self._identify(token)
         except TokenRefused as refused:
             self._refused(ref, refused)
+            return
+        except Problem as problem:  # a plugin's, about the topics: he may try again
+            self._stay_stranger(refusal(ref, problem), ref)
             return
         if self.transport.is_closing():
             return
@@ -164,18 +170,22 @@ class Unauthenticated(Framing):
         self._become(identity, ref)
 
     def _refused(self, ref: Ref, refused: TokenRefused) -> None:
+        if refused.temporary:
+            self._stay_stranger(refusal(ref, Problem("unavailable", refused.reason, retry_after=5.0)), ref)
+        elif self._stay_stranger(refusal(ref, Problem("unauthorized", refused.reason)), ref):
+            self.refuse(refused.disconnect)
+
+    def _stay_stranger(self, fields: dict[str, Any], ref: Ref) -> bool:
+        """Answer that it isn't let in; False when it is on its way out already, and nothing may be answered."""
         self._verifying = False
         self._events.clear()
         if self.transport.is_closing():
-            return
+            return False
         self.transport.resume_reading()
         if self.closing:
-            return  # it took too long: nothing may come behind our close frame
-        if refused.temporary:
-            self._answer(ref, refusal(ref, Problem("unavailable", refused.reason, retry_after=5.0)))
-            return
-        self._answer(ref, refusal(ref, Problem("unauthorized", refused.reason)))
-        self.refuse(refused.disconnect)
+            return False  # it took too long: nothing may come behind our close frame
+        self._answer(ref, fields)
+        return True
 
     def _become(self, identity: Identity, ref: Ref) -> None:
         """From here on this is a user's connection."""

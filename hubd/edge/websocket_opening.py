@@ -23,6 +23,8 @@ async def open_websocket(endpoint: Endpoint, request: web.Request) -> web.Stream
     protocol: Framing
     try:
         identity = await endpoint.authenticator.connecting(request)
+        if identity is not None:
+            identity = await endpoint.permit(request, identity)
         # From here to the handover nothing waits: what is decided here is still so when the transport is ours.
         endpoint.check_room(request, address)
         protocol = _protocol(endpoint, request, address, subprotocol, identity)
@@ -68,11 +70,16 @@ def _unauthenticated(
     if limit and len(endpoint.unauthenticated) >= limit and not _make_room(endpoint, address):
         message = "too many connections that haven't said who they are"
         raise endpoint.refused("unauthenticated", Problem("unavailable", message, retry_after=endpoint.retry_after()))
+
+    async def identify(token: str) -> Identity:
+        return await endpoint.permit(request, await endpoint.authenticator.by_token(token, address))
+
     made = Unauthenticated(
         endpoint,
         address,
         form_of(subprotocol),
         subprotocol is not None,
+        identify,
         lambda identity: _attached(endpoint, request, address, subprotocol, identity),
     )
     endpoint.unauthenticated[made] = None

@@ -1,4 +1,4 @@
-"""The test kit: a hub without sockets, a clock that is turned by hand, connections that record what they get."""
+"""A hub without sockets, a clock that is turned by hand, connections that record what they get."""
 
 import asyncio
 from collections import deque

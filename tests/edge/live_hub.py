@@ -168,8 +168,8 @@ class LiveHub:
     def slow_broker(self, failures: int = 0) -> SlowBroker:
         """From now on every publication waits until ``go`` is set."""
         broker = SlowBroker(failures)
-        broker.start(self.hub._on_publication)
-        self.hub._broker = broker
+        broker.start(self.hub.publishing.on_publication)
+        self.hub.publishing._broker = broker
         return broker
 
     def left_over(self) -> dict[str, Any]:

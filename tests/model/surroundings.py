@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import hubd.attendance
 import hubd.core.ring
-import hubd.hub
+import hubd.publishing
 import hubd.pump
 from hubd.config import Config
 from hubd.core.identity import Identity
@@ -72,7 +72,7 @@ def narrow(limits: Limits) -> Iterator[None]:
         (hubd.pump, "SLICE", limits.slice),
         (hubd.pump, "WRITE_BYTES", limits.write_bytes),
         (hubd.attendance, "WRITE_BYTES", limits.write_bytes),
-        (hubd.hub, "FEW", limits.few),
+        (hubd.publishing, "FEW", limits.few),
         (hubd.core.ring, "WATERMARKS", limits.remembered),
         (hubd.core.ring, "WATERMARK_S", REMEMBERED_S),
     ]

@@ -18,7 +18,7 @@ from hubd.core.registry import Registry, Topic
 from hubd.core.replay import Replay, gap_fields
 from hubd.core.ring import Rings
 from hubd.core.subscriptions import MemorySubscriptions
-from hubd.hub import Hub
+from hubd.publishing import Publishing
 from hubd.pump import Pump
 from tests.model.histories import run_histories
 from tests.model.machine import HubMachine
@@ -209,13 +209,13 @@ def somebody_is_left_out_of_a_fan_out(patch: Patch) -> None:
 
 
 def the_answer_counts_connections_twice(patch: Patch) -> None:
-    many = Hub._fan_out_to_many
+    many = Publishing._fan_out_to_many
 
-    def counted(self: Hub, notification: Notification, channels: list[Any]) -> int:
+    def counted(self: Publishing, notification: Notification, channels: list[Any]) -> int:
         many(self, notification, channels)
-        return sum(len(self.registry.members(channel)) for channel in channels)
+        return sum(len(self._registry.members(channel)) for channel in channels)
 
-    patch.setattr(Hub, "_fan_out_to_many", counted)
+    patch.setattr(Publishing, "_fan_out_to_many", counted)
 
 
 def a_channel_further_back_is_named(patch: Patch) -> None:

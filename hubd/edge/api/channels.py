@@ -11,6 +11,7 @@ from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import answer, query_int
+from hubd.edge.permissions import without_denied
 from hubd.hub import Hub
 
 LISTED = 1000
@@ -66,10 +67,16 @@ class Channels:
         """What the ring holds, oldest first, and the cursor to go on from."""
         caller = await self._authenticator.caller(request)
         channel = _channel(request)
+        if isinstance(caller, Identity):
+            caller = await without_denied(self._hub, caller, [channel.name])
+            self._authenticator.check_still(caller)
         if not _may_read(caller, channel):
             raise Problem("forbidden", f"you may not read {channel.name!r}, or there is no such topic")
         limit = query_int(request, "limit", LISTED, LISTED)
         kept = self._hub.rings.history(channel.name, limit, self._hub.clock.monotonic())
+        number = self._hub.numbers.find(caller.user) if isinstance(caller, Identity) else None
+        if number is not None:
+            kept = [notification for notification in kept if not notification.excludes(number)]
         notifications = [orjson.Fragment(notification_json(notification, channel.name)) for notification in kept]
         return answer({"notifications": notifications, "cursor": self._hub.attendance.cursor()})
 

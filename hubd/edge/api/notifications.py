@@ -70,7 +70,7 @@ class Notifications:
         draft = self._hub.prepare(body)
         _check_channels(draft, key)
         self._pace.take(key.id)
-        receipt, duplicate = await self._hub.publish(draft, f"key:{key.id}")
+        receipt, duplicate = await self._hub.publish(draft, f"key:{key.id}", allowed=key.channels)
         status = 200 if duplicate else 202
         return {"status": status, **receipt._asdict(), "duplicate": duplicate}
 

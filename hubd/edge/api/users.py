@@ -10,6 +10,7 @@ from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import answer
+from hubd.edge.permissions import without_denied
 from hubd.edge.tokens import Tokens
 from hubd.hub import Hub
 
@@ -96,6 +97,8 @@ class Users:
     async def put(self, request: web.Request) -> web.Response:
         """Subscribe oneself for good, as far as the token allows it."""
         identity, topic = await self._authenticator.user(request), _topic(request)
+        identity = await without_denied(self._hub, identity, [topic])
+        self._authenticator.check_still(identity)
         if not identity.may_subscribe(parse_channel(topic)):
             raise Problem("forbidden", f"you may not subscribe to {topic!r}, or there is no such topic")
         return await self._put(identity.user, topic, identity)

@@ -1,0 +1,228 @@
+"""Telling plugins what has happened: afterwards, in order, and so that no plugin delays the hub or another plugin.
+
+What happens is put into a queue for each plugin that wants to know. Those whose hooks are all plain functions are told
+in the loop's next turn. The others are told by one task; when one of them really waits for something, that task stays
+with it until its queue is empty, and another one takes over the others.
+"""
+
+import asyncio
+import logging
+from collections import Counter, deque
+from typing import Any
+
+from hubd.clock import Clock
+from hubd.core.errors import Problem
+from hubd.hooks.calls import Hook, Hooks, Impl, Plugin
+from hubd.log_events import log_event
+from hubd.tasks import Tasks
+
+QUEUE = 10_000
+"""How many events wait for one plugin; what comes while it is full is lost to it, and counted."""
+SLICE = 100
+"""How many events are told before the loop gets its turn."""
+TOLD_AGAIN_S = 60.0
+FLUSH_STEP_S = 0.005
+
+log = logging.getLogger("hubd.plugins")
+_Event = tuple[Hook, Impl, tuple[Any, ...]]
+
+
+class Queue:
+    """What one plugin is still to be told. ``lost``: how many events it missed because its queue was full.
+
+    ``waits``: some of what it is called with are coroutine functions, so only a task can call them.
+    """
+
+    __slots__ = ("busy", "events", "lost", "plugin", "waits", "warned_at")
+
+    def __init__(self, plugin: Plugin) -> None:
+        self.plugin = plugin
+        self.events: deque[_Event] = deque()
+        self.busy = False
+        self.waits = False
+        self.lost = 0
+        self.warned_at = float("-inf")
+
+
+class Observer:
+    """One observing hook: ``tell`` takes its arguments. Look at ``wanted`` first where those cost something."""
+
+    __slots__ = ("_hook", "_observers", "_to", "wanted")
+
+    def __init__(self, hook: Hook, observers: "Observers") -> None:
+        self._hook = hook
+        self._observers = observers
+        self._to: tuple[tuple[Impl, Queue], ...] = ()
+        self.wanted = False
+
+    def tell(self, *args: Any) -> None:
+        """It has happened: those who want to know are told soon."""
+        for impl, queue in self._to:
+            if len(queue.events) >= QUEUE:
+                self._observers.lose(queue)
+            else:
+                queue.events.append((self._hook, impl, args))
+        if self._to:
+            self._observers.wake()
+
+    def arrange(self, queues: dict[str, Queue]) -> None:
+        """Go by which plugins are there and on now."""
+        for impl in self._hook.all:
+            queue = queues.setdefault(impl.plugin.name, Queue(impl.plugin))
+            queue.waits = queue.waits or impl.may_wait
+        self._to = tuple((impl, queues[impl.plugin.name]) for impl in self._hook.impls)
+        self.wanted = bool(self._to)
+
+
+class Observers:
+    """All observing hooks, each as an attribute, and the queues of the plugins behind them.
+
+    Nothing is told before ``start``.
+    """
+
+    def __init__(self, hooks: Hooks, clock: Clock) -> None:
+        self._clock = clock
+        self._tasks: Tasks | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._scheduled = False
+        self._for_task = asyncio.Event()
+        self.queues: dict[str, Queue] = {}
+        self.each = {name: Observer(hook, self) for name, hook in hooks.each.items() if hook.rule.observes}
+        self.published = self.each["published"]
+        self.filtered = self.each["filtered"]
+        self.retracted = self.each["retracted"]
+        self.acked = self.each["acked"]
+        self.connected = self.each["connected"]
+        self.disconnected = self.each["disconnected"]
+        self.subscribed = self.each["subscribed"]
+        self.unsubscribed = self.each["unsubscribed"]
+        self.presence_changed = self.each["presence_changed"]
+        self.devices_gone = self.each["devices_gone"]
+        hooks.on_switched.append(self._switched)
+
+    def start(self, tasks: Tasks) -> None:
+        """Begin to tell; the plugins are all there."""
+        self._tasks = tasks
+        self._loop = asyncio.get_running_loop()
+        self.arrange()
+        tasks.start(self._run(), "plugin observers")
+        self.wake()
+
+    def arrange(self) -> None:
+        """Go by which plugins are there and on now."""
+        for observer in self.each.values():
+            observer.arrange(self.queues)
+
+    def _switched(self, plugin: Plugin) -> None:
+        self.arrange()
+        if not plugin.is_on and plugin.name in self.queues:
+            queue = self.queues[plugin.name]
+            queue.lost += len(queue.events)
+            queue.events.clear()
+
+    def lose(self, queue: Queue) -> None:
+        """One more event that a plugin won't be told of."""
+        queue.lost += 1
+        now = self._clock.monotonic()
+        if now - queue.warned_at >= TOLD_AGAIN_S:
+            queue.warned_at = now
+            log_event(log, "plugin_events_lost", plugin=queue.plugin.name, lost=queue.lost, waiting=QUEUE)
+
+    def wake(self) -> None:
+        """Something is to be told."""
+        if not self._scheduled and self._loop is not None:
+            self._scheduled = True
+            self._loop.call_soon(self._tell_those_who_never_wait)
+
+    def _tell_those_who_never_wait(self) -> None:
+        """Most plugins only note what they are told: that takes no task. The others are left to theirs."""
+        self._scheduled = False
+        for queue in self.queues.values():
+            if queue.waits:
+                if queue.events and not queue.busy:
+                    self._for_task.set()
+                continue
+            for _ in range(min(SLICE, len(queue.events))):
+                if queue.events:  # it may have been switched off meanwhile
+                    hook, impl, args = queue.events.popleft()
+                    _tell_now(hook, impl, args)
+            if queue.events:
+                self.wake()
+
+    async def _run(self) -> None:
+        """Tell those who may wait; ends when another task has taken over."""
+        while True:
+            await self._for_task.wait()
+            self._for_task.clear()
+            for queue in list(self.queues.values()):
+                if not queue.waits or not queue.events or queue.busy:
+                    continue
+                if await self._tell_some(queue):
+                    return
+                if queue.events:
+                    self._for_task.set()
+            await asyncio.sleep(0)
+
+    async def _tell_some(self, queue: Queue) -> bool:
+        """Tell one plugin some of what waits for it; True when it took a while, and another task has taken over."""
+        queue.busy = True
+        taken_over = False
+
+        def take_over() -> None:  # the loop has its turn, so this task is waiting
+            nonlocal taken_over
+            taken_over = True
+            assert self._tasks is not None
+            self._for_task.set()
+            self._tasks.start(self._run(), "plugin observers")
+
+        watch = asyncio.get_running_loop().call_soon(take_over)
+        try:
+            for _ in range(SLICE):
+                if not queue.events:
+                    break
+                await _tell(*queue.events.popleft())
+            told = 0
+            while taken_over and queue.events:
+                await _tell(*queue.events.popleft())
+                told += 1
+                if told % SLICE == 0:
+                    await asyncio.sleep(0)
+        finally:
+            watch.cancel()
+            queue.busy = False
+        return taken_over
+
+    async def flush(self, timeout_s: float) -> bool:
+        """Wait until everybody has been told everything; False when that took too long."""
+        for _ in range(int(timeout_s / FLUSH_STEP_S)):
+            if self.is_idle:
+                break
+            await asyncio.sleep(FLUSH_STEP_S)
+        return self.is_idle
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether everybody has been told everything."""
+        return not any(queue.events or queue.busy for queue in self.queues.values())
+
+    def lost(self) -> Counter[str]:
+        """How many events each plugin missed."""
+        return Counter({name: queue.lost for name, queue in self.queues.items()})
+
+
+async def _tell(hook: Hook, impl: Impl, args: tuple[Any, ...]) -> None:
+    if not impl.plugin.is_on:
+        return
+    try:
+        await hook.ask(impl, *args)
+    except Problem as problem:  # there is nobody whom it could be told to
+        hook.failed(impl, problem)
+
+
+def _tell_now(hook: Hook, impl: Impl, args: tuple[Any, ...]) -> None:
+    if not impl.plugin.is_on:
+        return
+    try:
+        hook.ask_now(impl, *args)
+    except Problem as problem:
+        hook.failed(impl, problem)
