@@ -6,7 +6,8 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_origin
+from types import UnionType
+from typing import Any, Literal, Protocol, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
@@ -29,6 +30,7 @@ from hubd.config_options import (
     TypeOptions,
 )
 from hubd.config_text import default_config_text
+from hubd.faults import described, place_of
 
 __all__ = [
     "ApiKeyEntry",
@@ -70,6 +72,7 @@ class _Sources:
         self._text = text
         self._lines: Lines | None = None
         self._given: dict[Path_, str] = {}
+        self.texts: dict[Path_, str] = {}  # of variables whose option only a plugin knows
 
     def note(self, path: Path_, source: str) -> None:
         self._given[path] = source
@@ -153,16 +156,36 @@ def _check_plugins(
             continue
         table = tables.get(name, {}) if isinstance(tables, dict) else {}
         checked[name] = table
+        if not isinstance(table, dict):
+            continue  # told with the other options
         model = types.config_class(name)
         if isinstance(model, str):
             if model:
                 errors.append(sources.line(at, model))
             continue
         try:
-            checked[name] = model.model_validate(table, context=context)
+            checked[name] = model.model_validate(_with_texts(name, table, model, sources), context=context)
         except ValidationError as error:
             errors += [_error_line(details, sources, ("plugins", name), model) for details in _details(error)]
+        except (Exception, SystemExit) as error:  # a plugin's own check can raise anything
+            errors.append(sources.line(at, f"its Config failed: {described(error)} ({place_of(error)})"))
     return errors
+
+
+def _with_texts(name: str, table: dict[str, Any], model: type[Section], sources: _Sources) -> dict[str, Any]:
+    """A plugin's table with the variables of options that are texts as they were written, and not read as JSON."""
+    texts = {
+        key: sources.texts[path]
+        for key, field in model.model_fields.items()
+        if (path := ("plugins", name, key)) in sources.texts and _is_text(field)
+    }
+    return table | texts
+
+
+def _is_text(field: FieldInfo) -> bool:
+    kind, origin = field.annotation, get_origin(field.annotation)
+    kinds = {*get_args(kind)} - {type(None)} if origin in (Union, UnionType) else {kind}
+    return origin is Literal or kinds in ({str}, {SecretStr})
 
 
 def _plugins(raw: dict[str, Any]) -> Iterator[tuple[Path_, str]]:
@@ -217,6 +240,8 @@ def _apply_environment(raw: dict[str, Any], environ: Mapping[str, str], sources:
         if path[0] not in Config.model_fields:
             errors.append(f"{source}: {dotted(path[:1])}: {_unknown_key(path[:1])}")
             continue
+        if len(path) == 3 and path[0] == "plugins":
+            sources.texts[path] = environ[variable]
         try:
             _put(raw, path, _environment_value(path, environ[variable]), source, sources)
         except ValueError as error:
@@ -292,6 +317,7 @@ _MESSAGES = {
     "bool_type": "has to be true or false, without quotes",
     "string_type": "has to be a text in quotes",
     "tuple_type": 'has to be a list, such as ["a", "b"]',
+    "list_type": 'has to be a list, such as ["a", "b"]',
     "dict_type": "has to be a table",
     "model_type": "has to be a table",
     "literal_error": "has to be {expected}",

@@ -3,11 +3,12 @@
 import inspect
 import json
 import textwrap
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any, get_origin
 
 from annotated_types import Ge, Le
-from pydantic import SecretStr
+from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from hubd.config_base import Section
@@ -33,6 +34,39 @@ def default_config_text() -> str:
         if isinstance(default, Section):
             parts += _section(name, default)
     return "\n\n".join(parts) + "\n"
+
+
+def plugin_table_text(name: str, table: type[Section]) -> str:
+    """The table of a plugin, with every option. What has no default stands there as a comment to be filled in."""
+    lines = [_comment(" ".join(inspect.cleandoc(table.__doc__).split()))] if table.__doc__ else []
+    lines.append(f"[plugins.{name}]")
+    for key, field in table.model_fields.items():
+        default = field.get_default(call_default_factory=True, validated_data={})
+        has_none = field.is_required() or default is None
+        about = " ".join(part for part in (_description(field), "Required." if field.is_required() else "") if part)
+        lines += [_comment(about)] if about else []
+        value = (field.examples or [_empty(field.annotation)])[0] if has_none else default
+        lines.append(f"{'#' if has_none else ''}{field.alias or key} = {_inline(value)}")
+    return "\n".join(lines) + "\n"
+
+
+def _empty(kind: Any) -> Any:
+    """A value of a kind that stands for one that isn't known."""
+    return {bool: False, int: 0, float: 0.0}.get(kind, [] if get_origin(kind) in (list, tuple, set) else "")
+
+
+def _inline(value: Any) -> str:
+    """A value as TOML in one line, whatever an option can be."""
+    if isinstance(value, BaseModel):
+        value = {key: getattr(value, key) for key in type(value).model_fields if getattr(value, key) is not None}
+    if isinstance(value, Mapping):
+        inner = ", ".join(f"{_toml(str(key))} = {_inline(one)}" for key, one in value.items())
+        return f"{{{inner}}}"
+    if isinstance(value, list | tuple | set | frozenset):
+        return f"[{', '.join(map(_inline, value))}]"
+    if isinstance(value, Enum):
+        return _inline(value.value)
+    return _toml(value if isinstance(value, bool | int | float | str | SecretStr) else str(value))
 
 
 def _section(name: str, section: Section) -> Iterator[str]:
@@ -108,4 +142,4 @@ def _toml(value: Any) -> str:
     """A value as TOML: the kinds that occur here look the same in JSON."""
     if isinstance(value, SecretStr):
         value = value.get_secret_value()
-    return json.dumps(list(value) if isinstance(value, tuple) else value)
+    return json.dumps(list(value) if isinstance(value, tuple) else value, ensure_ascii=False)

@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable
 from itertools import islice
+from typing import Any
 
 from hubd.core.channel import Channel, Kind
-from hubd.core.errors import Problem
 from hubd.core.notification import Notification
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import DurableSubscriptions
 from hubd.core.users import Snapshot, UserNumbers, UserSet, snapshot_of
 from hubd.core.verdict import Verdict, Way
 from hubd.counts import Counts
-from hubd.hooks.calls import BadAnswer, Hook, Impl
+from hubd.hooks.calls import BadAnswer, Hook, Impl, Waiting
 
 VERDICTS = 1000
 """How many verdicts one gate may give about one notification: they are about sets, not about each of them."""
@@ -29,67 +29,73 @@ class Gates:
         self._durables = durables
         self._numbers = numbers
         self._counts = counts
+        self._judged: tuple[Notification | None, int, int] = (None, 0, 0)  # the last one, and when that was
 
     def meant(self, channels: Iterable[Channel]) -> UserSet:
         """Everybody whom something in these channels is meant for, as far as it is known now. Not to be changed."""
         sets: list[UserSet] = []
-        alone = UserSet()
+        alone: list[int] = []
         for channel in channels:
             if channel.kind is Kind.USER:
-                alone.add(self._numbers.number_of(channel.user))
+                alone.append(self._numbers.number_of(channel.user))
             elif channel.kind is Kind.BROADCAST:
                 sets.append(self._registry.present.snapshot())
             else:
-                topic = self._registry.topics.get(channel.name)
-                sets += [] if topic is None else [topic.audience.snapshot()]
-                sets += [them] if (them := self._durables.subscribers(channel.name)) else []
+                if (topic := self._registry.topics.get(channel.name)) is not None:
+                    sets.append(topic.audience.snapshot())
+                if them := self._durables.subscribers(channel.name):
+                    sets.append(them)
         if alone:
-            sets.append(alone)
+            sets.append(UserSet(alone))
         return _union(sets)
 
     def judge(self, notification: Notification, channels: Iterable[Channel]) -> None:
         """Have it judged for those for whom it hasn't been yet: all, or who has joined since."""
         if not self._hook.impls or notification.is_release:
             return
-        everybody = self.meant(channels)
-        judged = notification.judged
-        left = everybody if judged is None else everybody - judged
+        now = notification, self._registry.changes, self._durables.changes
+        if now == self._judged:  # nothing has happened since it was judged
+            return
+        everybody, judged = self.meant(channels), notification.judged
+        self._judged = now
         notification.judged = everybody
+        left = everybody if judged is None else everybody - judged
         if judged is not None and not left:
             return
+        impls = self._hook.impls
         kept_from: list[UserSet] = []
-        for impl in self._hook.impls:
-            for verdict in self._verdicts(impl, notification, left):
-                among = verdict.users & left
+        place, answer = self._hook.step(impls, 0, notification, left)
+        while answer is not None:
+            for verdict in self._verdicts(impls[place], answer):
+                left = self._take(notification, impls[place].plugin.name, verdict, left)
                 if Way.LIVE in verdict.way and verdict.users:
                     kept_from.append(verdict.users)
-                if among:
-                    self._counts.withheld[impl.plugin.name, verdict.action.value] += len(among)
-                    told = Verdict(verdict.action, among, verdict.reason, verdict.way)
-                    notification.verdicts += ((impl.plugin.name, told),)
-                if verdict.way == Way.ALL:
-                    left = left - among
+            place, answer = self._hook.step(impls, place + 1, notification, left)
         if kept_from:
             notification.excluded = _together(notification.excluded, kept_from)
 
-    def _verdicts(self, impl: Impl, notification: Notification, left: UserSet) -> list[Verdict]:
+    def _take(self, notification: Notification, plugin: str, verdict: Verdict, left: UserSet) -> UserSet:
+        """Note a verdict; gives whom the next gate is asked about."""
+        among = verdict.users & left
+        if among:
+            self._counts.withheld[plugin, verdict.action.value] += len(among)
+            told = Verdict(verdict.action, among, verdict.reason, verdict.way)
+            notification.verdicts += ((plugin, told),)
+        return left - among if verdict.way == Way.ALL else left
+
+    def _verdicts(self, impl: Impl, answer: Any) -> list[Verdict]:
         """What one gate says; nothing of it counts when a part of it is no verdict."""
+        if type(answer) is Waiting:
+            answer.give_up()
         try:
-            answer = self._hook.ask_now(impl, notification, left)
-            if answer is None:
-                return []
             verdicts = [answer] if isinstance(answer, Verdict) else list(islice(answer, VERDICTS + 1))
             if len(verdicts) > VERDICTS or not all(isinstance(verdict, Verdict) for verdict in verdicts):
                 raise TypeError
-        except Problem as problem:
-            self._hook.failed(impl, problem)
-        except Exception:  # what it answered can be anything, also something that fails when it is looked at
-            self._hook.failed(
-                impl, BadAnswer(f"hubd_filter_recipients answers None, a Verdict, or a list of {VERDICTS} at most")
-            )
-        else:
-            return verdicts
-        return []
+        except BaseException:  # it can be anything, also something that fails when it is looked at
+            expected = f"hubd_filter_recipients answers None, a Verdict, or a list of up to {VERDICTS} of them"
+            self._hook.failed(impl, BadAnswer(expected))
+            return []
+        return verdicts
 
 
 def _union(sets: list[UserSet]) -> UserSet:

@@ -57,8 +57,7 @@ class Hub:
         self.clock = clock
         self.ids = ids
         self.counts = Counts()
-        self.numbers = memory.numbers
-        self.rings = memory.rings
+        self.numbers, self.rings = memory.numbers, memory.rings
         self.registry = Registry(self.numbers)
         self.presence = Presence(config.delivery.grace_s, config.delivery.attention_ttl_s, self._on_presence)
         self.watches = Watches()
@@ -80,22 +79,25 @@ class Hub:
         self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
         self.on_presence: list[Callable[[str, State, State], None]] = []
         self.attendance.sequence = memory.sequence
-        self.publishing = Publishing(
-            clock=clock,
-            ids=ids,
+        self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
+        self.rates = self.publishing.rates
+        self._answers = memory.answers
+        self.apply(config)
+
+    def _make_publishing(self, config: Config, memory: Memory, broker: Broker) -> Publishing:
+        return Publishing(
+            clock=self.clock,
+            ids=self.ids,
             memory=memory,
             registry=self.registry,
             attendance=self.attendance,
             pump=self.pump,
-            broker=broker or LocalBroker(),
+            broker=broker,
             hooks=self.hooks,
             observers=self.observers,
             counts=self.counts,
             config=config,
         )
-        self.rates = self.publishing.rates
-        self._answers = memory.answers
-        self.apply(config)
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on; who and what is here stays. Nothing in here can fail half-way."""

@@ -97,6 +97,7 @@ EVENTS: dict[str, LogEvent] = {
         _WARNING, "A plugin takes what it is told more slowly than things happen, and missed some"
     ),
     "plugin_task_left": LogEvent(_WARNING, "A plugin left a task running that nobody owned: it was cancelled"),
+    "plugin_task_stuck": LogEvent(_WARNING, "A plugin's task took no notice of being cancelled: it was ended by force"),
     "plugin_started": LogEvent(_INFO, "A plugin is on"),
     "plugin": LogEvent(_INFO, "A plugin says something"),
     # Outside

@@ -19,6 +19,7 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from hubd.clock import Clock
 from hubd.counts import Counts, Histogram
+from hubd.hooks.brought import metrics_of
 from hubd.hooks.calls import BadAnswer
 from hubd.hub import Hub
 from hubd.metric_kinds import EdgeSizes, Kind, Metric, Readings, Value
@@ -67,39 +68,25 @@ class Metrics:
         readings = Readings(self._hub, self._survey, self._edge())
         for metric in METRICS:
             yield _family(metric, metric.read(readings))
+        taken: set[str] = set()
         for name, registry in self._of_plugins.items():
-            yield from self._collect(name, registry)
+            yield from self._collect(name, registry, taken)
 
-    def _collect(self, name: str, registry: CollectorRegistry) -> Iterable[Family]:
-        """What one plugin shows: all of it, or nothing when it fails or takes names that aren't its own."""
+    def _collect(self, name: str, registry: CollectorRegistry, taken: set[str]) -> Iterable[Family]:
+        """What one plugin shows: all of it, or nothing when it is off, fails or takes names that aren't its own."""
         plugin = self._hub.hooks.plugins[name]
-        prefix = name.replace("-", "_") + "_"
+        if not plugin.is_on:
+            return []
         try:
-            families = list(registry.collect())
-            if wrong := [family.name for family in families if not family.name.startswith(prefix)]:
-                raise BadAnswer(f"its metrics have to be called {prefix}...: {wrong[0][:100]} isn't")
-            generate_latest(_Only(families))  # what can't be written is found here, and not in the midst of the others
-        except Exception as error:
+            return metrics_of(name, registry, taken)
+        except BaseException as error:  # also what would end the hub
             kind = "bad_answer" if isinstance(error, BadAnswer) else "raised"
             self._hub.hooks.fault(plugin, "metrics", kind, error)
             return []
-        return families
 
     def describe(self) -> Iterable[Family]:
         """Nothing is known before it is read."""
         return ()
-
-
-class _Only(CollectorRegistry):
-    """A registry of families that were collected already."""
-
-    def __init__(self, families: list[Family]) -> None:
-        super().__init__(auto_describe=False)
-        self._families = families
-
-    def collect(self) -> Iterator[Family]:
-        """Those."""
-        yield from self._families
 
 
 async def watch_lag(counts: Counts, clock: Clock) -> None:

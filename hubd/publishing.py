@@ -21,7 +21,7 @@ from hubd.core.registry import Registry
 from hubd.core.users import Snapshot, UserSet
 from hubd.counts import Counts
 from hubd.gates import Gates
-from hubd.hooks.calls import BadAnswer, Hooks
+from hubd.hooks.calls import BadAnswer, Hooks, Impl, Waiting
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
 from hubd.log_events import log_event
@@ -29,6 +29,11 @@ from hubd.memory import Memory, Receipt
 from hubd.pump import FEW, Pump
 
 log = logging.getLogger("hubd")
+_TOO_MANY = f"is more than {CHANNELS} channels: make it a topic with durable subscriptions"
+
+
+def _stopping() -> Problem:
+    return Problem("unavailable", "the hub is stopping; try again", retry_after=1.0)
 
 
 class Publishing:
@@ -52,6 +57,7 @@ class Publishing:
         self._clock = clock
         self._ids = ids
         self._answers = memory.answers
+        self._revoked = memory.revoked
         self._numbers = memory.numbers
         self._rings = memory.rings
         self._durables = memory.durables
@@ -105,12 +111,14 @@ class Publishing:
         self, draft: Draft, publisher: str, identity: Identity | None, allowed: Patterns | None
     ) -> tuple[Receipt, bool]:
         if self.stopping:
-            raise Problem("unavailable", "the hub is stopping; try again", retry_after=1.0)
+            raise _stopping()
         sender = None if identity is None else identity.user
         id = draft.id
         fingerprint = b"" if id is None else draft.fingerprint()
-        if self._hooks.authorize_publish.impls:
-            await self._authorize(draft, publisher, identity)
+        if (hook := self._hooks.authorize_publish).impls:
+            names = tuple([channel.name for channel in draft.channels])
+            if (asked := hook.step(hook.impls, 0, publisher, identity, names, draft))[1] is not None:
+                await self._authorize(asked, names, publisher, identity, draft)
         if id is None:
             return await self._publish(draft, self._ids.notification(), sender, allowed), False
         return await self._answers.once(
@@ -121,15 +129,27 @@ class Publishing:
             table=publisher if sender is None else "users",
         )
 
-    async def _authorize(self, draft: Draft, publisher: str, identity: Identity | None) -> None:
-        names = tuple(channel.name for channel in draft.channels)
-        denied = await self._hooks.denied(self._hooks.authorize_publish, publisher, identity, names, draft)
+    async def _authorize(
+        self, asked: tuple[int, Any], names: tuple[str, ...], publisher: str, identity: Identity | None, draft: Draft
+    ) -> None:
+        """Go on asking, from the first that had something to say; a ``Problem`` when any of them objects."""
+        hook = self._hooks.authorize_publish
+        denied = await self._hooks.denied(hook, asked, names, publisher, identity, names, draft)
         if denied:
             raise Problem("forbidden", f"you may not publish to {', '.join(map(repr, denied[:10]))}")
+        # It may have taken a while.
+        if self.stopping:
+            raise _stopping()
+        revoked = None if identity is None else self._revoked.get(identity.user)
+        if identity is not None and revoked is not None and (identity.issued_at or 0) <= revoked:
+            raise Problem("unauthorized", "your token has been revoked")
 
     async def _publish(self, draft: Draft, id: str, sender: str | None, allowed: Patterns | None) -> Receipt:
-        if self._hooks.prepare_notification.impls:
-            draft = await self._prepared(draft)
+        if (hook := self._hooks.prepare_notification).impls:
+            impls = hook.impls
+            place, change = hook.step(impls, 0, draft)
+            if change is not None:
+                draft = await self._prepared(draft, impls, place, change)
         channels = draft.channels if draft.segment is None else await self._resolved(draft.segment, allowed)
         notification = Notification(
             id=id,
@@ -148,7 +168,7 @@ class Publishing:
         )
         if self._hooks.store_notification.impls:
             self.gates.judge(notification, channels)
-            await self._store(notification, self.gates.meant(channels))
+            await self._store(notification, notification.judged or self.gates.meant(channels))
         return await self._send(notification)
 
     async def _send(self, notification: Notification) -> Receipt:
@@ -167,19 +187,27 @@ class Publishing:
 
     # What plugins make of it
 
-    async def _prepared(self, draft: Draft) -> Draft:
+    async def _prepared(self, draft: Draft, impls: tuple[Impl, ...], place: int, change: Any) -> Draft:
+        """Go on preparing, from the first plugin that had something to change."""
         hook = self._hooks.prepare_notification
-        for impl in hook.impls:
-            change = await hook.ask(impl, draft)
-            if change is None:
-                continue
-            try:
-                draft = changed_draft(draft, change, self._defaults, self._bounds)
-            except Problem as problem:
-                why = "; ".join(f"{error.path}: {error.message}" for error in problem.errors) or problem.message
-                hook.failed(impl, BadAnswer(f"what hubd_prepare_notification answered is no good: {why}"))
-            except Exception:
-                hook.failed(impl, BadAnswer("hubd_prepare_notification answers None, or a dict of what is to change"))
+        while change is not None:
+            if type(change) is Waiting:
+                change = await change.rest()
+            if change is not None:
+                draft = self._changed(impls[place], draft, change)
+            place, change = hook.step(impls, place + 1, draft)
+        return draft
+
+    def _changed(self, impl: Impl, draft: Draft, change: Any) -> Draft:
+        """The draft as a plugin wants it, or as it was when that is no good."""
+        hook = self._hooks.prepare_notification
+        try:
+            return changed_draft(draft, change, self._defaults, self._bounds)
+        except Problem as problem:
+            why = "; ".join(f"{error.path}: {error.message}" for error in problem.errors) or problem.message
+            hook.failed(impl, BadAnswer(f"what hubd_prepare_notification answered is no good: {why}"))
+        except BaseException:
+            hook.failed(impl, BadAnswer("hubd_prepare_notification answers None, or a dict of what is to change"))
         return draft
 
     async def _resolved(self, segment: Any, allowed: Patterns | None) -> tuple[Channel, ...]:
@@ -190,23 +218,24 @@ class Publishing:
             answer = await hook.ask(impl, segment)
             if answer is not None:
                 known = True
+                if isinstance(answer, UserSet) and len(answer) > CHANNELS:
+                    raise invalid([FieldError("to.segment", _TOO_MANY)])
                 try:
                     found.update(dict.fromkeys(self._channels_of(answer)))
-                except Exception:
+                except BaseException:
                     expected = f"hubd_resolve_audience answers None, a UserSet or a list of up to {CHANNELS} channels"
                     hook.failed(impl, BadAnswer(expected))
         if not known:
             raise invalid([FieldError("to.segment", "nobody here knows this segment")])
         if len(found) > CHANNELS:
-            message = f"is more than {CHANNELS} channels: make it a topic with durable subscriptions"
-            raise invalid([FieldError("to.segment", message)])
+            raise invalid([FieldError("to.segment", _TOO_MANY)])
         if allowed is not None and not all(allowed.match(channel.name) for channel in found):
             raise Problem("forbidden", "this key may not publish to everybody in this segment")
         return tuple(found)
 
     def _channels_of(self, answer: Any) -> Iterable[Channel]:
         if isinstance(answer, UserSet):
-            users = (self._numbers.id_of(number) for number in islice(answer, CHANNELS + 1))
+            users = (self._numbers.id_of(number) for number in answer)
             return [parse_channel(user_channel(user)) for user in users if user is not None]
         if isinstance(answer, str):
             raise TypeError
@@ -215,13 +244,26 @@ class Publishing:
     async def _store(self, notification: Notification, recipients: UserSet) -> None:
         """Have it kept; what must not get lost is refused when that fails."""
         hook = self._hooks.store_notification
+        impls = hook.impls
         must = notification.priority is Priority.CRITICAL or notification.persistence is Persistence.PERSISTENT
-        for impl in hook.impls:
+        place = 0
+        while True:
             try:
-                await hook.ask(impl, notification, recipients)
+                place, answer = hook.step(impls, place, notification, recipients)
             except Problem:
                 if must:
                     raise
+                place = hook.at + 1
+                continue
+            if answer is None:
+                return
+            if type(answer) is Waiting:
+                try:
+                    await answer.rest()
+                except Problem:
+                    if must:
+                        raise
+            place += 1
 
     # To everybody
 

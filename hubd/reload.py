@@ -14,7 +14,7 @@ from pydantic.fields import FieldInfo
 
 from hubd.config import Config, ConfigError, JwtKey, dotted, load_config
 from hubd.config_base import Section
-from hubd.hooks.catalog import Catalog
+from hubd.hooks.catalog import Catalog, PluginError
 from hubd.log_events import log_event
 
 log = logging.getLogger("hubd.reload")
@@ -137,6 +137,8 @@ class Reloader:
         changed = list(differences(self.config, config))
         try:
             self._apply(config)
+        except PluginError as error:  # it was asked first, and those asked before it have their options back
+            return Outcome([], [], [str(error)])
         except Exception as error:  # the config was checked: whatever this is, the hub must not stay in between
             log_event(log, "reload_failed", error)
             self._apply(self.config)

@@ -1,6 +1,7 @@
 """The daemon: builds a hub, listens, says so, reads its config again, and stops in good order."""
 
 import asyncio
+import errno
 import gc
 import logging
 import os
@@ -63,14 +64,13 @@ def serve(source: Source, config: Config, dev: bool) -> int:
         return 1
     _raise_open_files()
     _warn(config, dev)
-    try:
-        with asyncio.Runner() as runner:
+    with asyncio.Runner() as runner:  # its end waits for what is left running
+        try:
             status = runner.run(Daemon(source, config, dev).run())
-            _end_for_sure(status)
-    except (ListenError, PluginError) as error:
-        print(f"hubd: {error}", file=sys.stderr)
-        _end_for_sure(1)
-        return 1
+        except (ListenError, PluginError) as error:
+            print(f"hubd: {error}", file=sys.stderr)
+            status = 1
+        _end_for_sure(status)
     return status
 
 
@@ -142,7 +142,8 @@ class Daemon:
         except BaseException as error:
             told_to_stop = isinstance(error, asyncio.CancelledError) and self._stop.is_set()
             await self._plugins.stop(PLUGINS_S)
-            self._save()  # the next start is to find what this one has loaded
+            if not self._memory.is_empty:
+                self._save()  # the next start is to find what this one has loaded
             if told_to_stop:
                 return 0
             raise
@@ -265,7 +266,8 @@ class Daemon:
         except OSError as error:
             await runner.cleanup()
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error)
-            raise ListenError(f"can't listen on {host}:{port}: {why}") from None
+            hint = " (--port takes another one; 0: any that is free)" if error.errno == errno.EADDRINUSE else ""
+            raise ListenError(f"can't listen on {host}:{port}: {why}{hint}") from None
         self._runners.append(runner)
         self._sites.append(site)
         return int(runner.addresses[0][1])

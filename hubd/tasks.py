@@ -16,6 +16,7 @@ class Tasks:
     def __init__(self, on_failure: Callable[[str, BaseException], None] | None = None) -> None:
         self._on_failure = on_failure
         self._running: dict[asyncio.Task[Any], None] = {}
+        self.closed = False
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
         """Run ``work`` until it ends or the owner closes; a failure is logged, never lost."""
@@ -32,8 +33,14 @@ class Tasks:
             else:
                 log_event(log, "task_failed", error, task=task.get_name())
 
+    @property
+    def running(self) -> list[asyncio.Task[Any]]:
+        """Those that haven't ended, the oldest first."""
+        return list(self._running)
+
     async def close(self) -> None:
         """Cancel what still runs and wait for its end."""
+        self.closed = True
         running = list(self._running)
         for task in running:
             task.cancel()

@@ -59,11 +59,30 @@ def check_config(config_path: Path | None, file: Path | None) -> None:
 
 
 @click.command("default-config")
-def default_config() -> None:
-    """Print config.toml: every option with its default and what it means."""
+@config_option
+@click.argument("names", nargs=-1, metavar="[PLUGIN]...")
+def default_config(config_path: Path | None, names: tuple[str, ...]) -> None:
+    """Print config.toml: every option with its default and what it means.
+
+    With names of plugins: the table of each, to be put into config.toml. They have to be installed, or to lie in one
+    of the folders that [hubd] plugin_dirs of the --config names.
+    """
     from hubd.config import default_config_text
 
-    click.echo(default_config_text(), nl=False)
+    click.echo("\n".join(_plugin_table(name, config_path) for name in names) or default_config_text(), nl=False)
+
+
+def _plugin_table(name: str, config_path: Path | None) -> str:
+    from hubd.config import load_config
+    from hubd.config_text import plugin_table_text
+    from hubd.hooks.catalog import PluginError
+    from hubd.hooks.catalog import config_class as of
+
+    config = read_or_exit(lambda: load_config(config_path, os.environ))
+    try:
+        return plugin_table_text(name, of(source_of(config_path).catalog(config).load(name)))
+    except PluginError as error:
+        raise Failure(f"plugin {name}: {error}") from None
 
 
 @click.command()

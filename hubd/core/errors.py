@@ -62,6 +62,12 @@ class Problem(Exception):
     def __init__(
         self, code: str, message: str, errors: Sequence[FieldError] = (), retry_after: float | None = None
     ) -> None:
+        if code not in STATUS_OF:  # plugins make these too
+            raise ValueError(f"{code!r} is no code of a problem; there are {', '.join(STATUS_OF)}")
+        if not isinstance(message, str) or not isinstance(retry_after, int | float | None):
+            raise TypeError("a problem's message is a text, and retry_after a number of seconds")
+        if not message.isascii():
+            message = message.encode(errors="replace").decode()  # half a surrogate pair can't be sent
         super().__init__(message)
         self.code = code
         self.message = message

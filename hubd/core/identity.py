@@ -55,6 +55,11 @@ def identity_of(
     """
     if not is_user_id(user):
         raise ValueError("a user id is 1 to 64 of A-Z a-z 0-9 _ . @ | + = -")
+    for name, when in (("expires_at", expires_at), ("issued_at", issued_at)):
+        if when is not None and (
+            isinstance(when, bool) or not isinstance(when, int | float) or not math.isfinite(when)
+        ):
+            raise ValueError(f"{name} is Unix time in seconds")
     if max_priority not in PRIORITY_OF:
         raise ValueError(f"max_priority is one of {', '.join(PRIORITY_OF)}")
     try:

@@ -151,7 +151,12 @@ CHANGEABLE = ("notification", "priority", "persistence", "ttl", "collapse_key", 
 def changed_draft(
     draft: Draft, change: Mapping[str, Any], defaults: Callable[[str], TypeDefaults], bounds: Bounds
 ) -> Draft:
-    """The draft with other values in some of its ``CHANGEABLE`` fields; a ``Problem`` names all that is wrong."""
+    """The draft with other values in some of its ``CHANGEABLE`` fields; a ``Problem`` names all that is wrong.
+
+    ``TypeError`` for a change that is no mapping.
+    """
+    if not isinstance(change, Mapping):
+        raise TypeError
     if unknown := [name for name in change if name not in CHANGEABLE]:
         raise invalid([FieldError(str(name), f"can't be changed: {', '.join(CHANGEABLE)} can") for name in unknown])
     body = {

@@ -54,10 +54,13 @@ class Registry:
         self.users: dict[str, User] = {}
         self.topics: dict[str, Topic] = {}
         self.present = Audience()  # the users of all connections
+        self.changes = 0
+        """Goes up whenever somebody comes, goes, joins or leaves."""
         self._numbers = numbers
 
     def add(self, connection: Connection) -> User:
         """Take a connection in, under its identity's user; it has no topics yet."""
+        self.changes += 1
         id = connection.identity.user
         user = self.users.get(id)
         if user is None:
@@ -71,6 +74,7 @@ class Registry:
 
     def remove(self, connection: Connection, now: float) -> list[str]:
         """Take a connection out, of its topics too; gives the topics that its user left by that."""
+        self.changes += 1
         user = connection.user
         assert user is not None
         del self.connections[connection]
@@ -89,6 +93,7 @@ class Registry:
 
     def join(self, connection: Connection, name: str, since: int) -> bool:
         """Subscribe a connection to a topic; True when its user is new there."""
+        self.changes += 1
         topic = self.topics.get(name)
         if topic is None:
             topic = self.topics[name] = Topic()
@@ -100,6 +105,7 @@ class Registry:
         """Unsubscribe a connection from a topic; True when its user is gone from there."""
         if connection.topics.pop(name, None) is None:
             return False
+        self.changes += 1
         topic = self.topics[name]
         assert connection.user is not None
         gone = topic.discard(connection, connection.user)

@@ -26,7 +26,12 @@ class Grant:
 
 
 class DurableSubscriptions(Protocol):
-    """What keeps durable subscriptions. Reading is from memory; a change has been kept when its call returns."""
+    """What keeps durable subscriptions. Reading is from memory; a change has been kept when its call returns.
+
+    ``changes`` goes up whenever somebody begins or ceases to be among the ``subscribers`` of a topic.
+    """
+
+    changes: int
 
     async def put(self, user: str, topic: str, grant: Grant) -> bool:
         """Make or renew one; True when it is new. A user's own never takes the place of the server's."""
@@ -69,6 +74,7 @@ class MemorySubscriptions:
     def __init__(self, numbers: UserNumbers, grant_s: float) -> None:
         self._numbers = numbers
         self.grant_s = grant_s
+        self.changes = 0
         self._of: dict[str, dict[str, Grant]] = {}
         self._subscribers: dict[str, Audience] = {}
         self._own: OrderedDict[tuple[str, str], Grant] = OrderedDict()  # users' own, by time of the last check
@@ -110,6 +116,7 @@ class MemorySubscriptions:
         return True
 
     def _count(self, user: str, topic: str, counts: bool) -> None:
+        self.changes += 1
         number = self._numbers.find(user)
         assert number is not None
         if counts:

@@ -97,8 +97,16 @@ class Edge:
         self.polls = Polls(self.endpoint)
         self.reception = Reception(self.endpoint)
         self.sweep = Sweep(self.endpoint, self.reception, hub.clock)
-        around = [counting(hub), middleware(self.origins, hub.counts)]
         self.health = Health(hub)
+        self._make_apps(tickets, plugins)
+        if dev:
+            self.app.add_routes(_demo())
+        self._add_plugin_routes(plugins)
+
+    def _make_apps(self, tickets: Tickets, plugins: Plugins) -> None:
+        """All that the hub answers, for everybody and on the admin listener."""
+        hub, config, authenticator, pace = self.hub, self.hub.config, self._authenticator, self._pace
+        around = [counting(hub), middleware(self.origins, hub.counts)]
         self.app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
         self.app.add_routes([web.get("/notifications", self.notifications, allow_head=False), *self.health.routes()])
         metrics = Metrics(hub, self._sizes, plugins.registries)
@@ -110,12 +118,9 @@ class Edge:
         self.app.add_routes(Connections(hub, authenticator, tickets).routes())
         self.app.add_routes(users.routes())
         self.app.add_routes(web.get(f"/{path.name}", _page(path.name)) for path in sorted(WEB.glob("hubd*.js")))
-        if dev:
-            self.app.add_routes(_demo())
         self.admin_app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
-        self.admin_app.add_routes([*self.health.routes(), web.get("/metrics", metrics_for_all(metrics))])
-        self.admin_app.add_routes(route for route in [*channels.routes(), *users.routes()] if route.path in _ADMIN)
-        self._add_plugin_routes(plugins)
+        for_admins = [route for route in [*channels.routes(), *users.routes()] if route.path in _ADMIN]
+        self.admin_app.add_routes([*self.health.routes(), web.get("/metrics", metrics_for_all(metrics)), *for_admins])
 
     def _sizes(self) -> EdgeSizes:
         return EdgeSizes(len(self.reception), len(self.endpoint.unauthenticated))

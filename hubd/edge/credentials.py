@@ -8,7 +8,7 @@ from aiohttp import web
 
 from hubd.config import Config
 from hubd.core.channel import Patterns, is_user_id
-from hubd.core.errors import BAD_TOKEN, EXPIRED, REVOKED, Problem
+from hubd.core.errors import BAD_TOKEN, EXPIRED, REVOKED, STATUS_OF, Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.core.notification import Priority
 from hubd.edge.keys import PREFIX, ApiKeys
@@ -136,9 +136,9 @@ class Authenticator:
         self, request: web.Request, bearer: str | None, *, websocket: bool = False, tickets: bool
     ) -> Identity | None:
         """By the first proof of a user that there is; None without any."""
-        if any(text.startswith(PREFIX) for text in (request.cookies.get(COOKIE, ""), request.query.get("token", ""))):
-            raise TokenRefused(BAD_TOKEN, f"an API key is for servers, and never part of an address: {_HOW_USER}")
-        if self._hooks.authenticate.impls and not (tickets and "ticket" in request.query and bearer is None):
+        if self._hooks.authenticate.impls:
+            if tickets and bearer is None and "ticket" in request.query:
+                return self._ticket_holder(request.query["ticket"])  # they were asked when it was issued
             known = await self._ask_plugins(self._credentials(request, bearer, websocket=websocket))
             if known is not None:
                 return known
@@ -173,6 +173,8 @@ class Authenticator:
         return await self._tokens.verify(token)
 
     def _credentials(self, request: web.Request, bearer: str | None, *, websocket: bool) -> Credentials:
+        if any(text.startswith(PREFIX) for text in (request.cookies.get(COOKIE, ""), request.query.get("token", ""))):
+            raise TokenRefused(BAD_TOKEN, f"an API key is for servers, and comes in the header alone: {_HOW_USER}")
         headers: dict[str, str] = {}
         for name, value in request.headers.items():
             before, between = headers.get(name.lower()), "; " if name.lower() == "cookie" else ", "
@@ -196,7 +198,8 @@ class Authenticator:
                 if not _is_whole(answer):
                     hook.failed(impl, BadAnswer("hubd_authenticate answers None or an Identity (see identity_of)"))
             except Problem as problem:  # whichever it is, no other proof counts
-                raise TokenRefused(BAD_TOKEN, problem.message, temporary=problem.code == "unavailable") from None
+                temporary = problem.status >= STATUS_OF["rate_limited"]
+                raise TokenRefused(BAD_TOKEN, problem.message, temporary=temporary) from None
             known: Identity = answer if answer.issued_at is not None else replace(answer, issued_at=asked_at)
             self.check_revoked(known)
             if known.expires_at is not None and self._hooks.clock.now() > known.expires_at:

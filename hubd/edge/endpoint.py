@@ -120,13 +120,11 @@ class Endpoint:
         if request.body_exists:
             raise Problem("invalid_body", "this is asked for without a body")
         try:
-            identity = await self.authenticator.streaming(request)
-        except Problem as problem:
-            raise self.refused(problem.code, problem) from None
-        try:
-            identity = await self.permit(request, identity)
+            identity = await self.permit(request, await self.authenticator.streaming(request))
         except TokenRefused as refused:
             raise self.refused("unauthorized", Problem("unauthorized", refused.reason)) from None
+        except Problem as problem:
+            raise self.refused(problem.code, problem) from None
         self.check_room(request, address)
         self.make_way(request, identity)
         if self.hub.refusal(identity) is not None:

@@ -14,6 +14,11 @@ RETRY_S = 1.0
 REASON_CHARS = 200
 
 
+def _is_text(answer: object) -> bool:
+    """Whether it can be shown: what a plugin answers can be anything."""
+    return type(answer) is str and answer.isprintable()
+
+
 class Health:
     """What load balancers and container managers ask. Each of ``checks`` gives why the hub isn't ready, or nothing."""
 
@@ -31,7 +36,7 @@ class Health:
         for impl in self._hook.impls:
             try:
                 reason = await self._hook.ask(impl)
-                if not isinstance(reason, str | None):
+                if reason is not None and not _is_text(reason):
                     raise BadAnswer("hubd_check_health answers None, or in a few words why the hub isn't ready")
             except (Problem, BadAnswer) as error:
                 self._hook.failed(impl, error)

@@ -115,7 +115,7 @@ def middleware(origins: Origins, counts: Counts) -> Any:
             response = refused(problem)
         except web.HTTPException as error:
             found = _problem_of(error)
-            response = error if found is None else refused(found)
+            response = _plain(error) if found is None else refused(found)
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
         except ConnectionResetError:
@@ -143,6 +143,11 @@ def _preflight(request: web.Request, origins: Origins) -> web.Response:
     if headers is None:
         raise Problem("forbidden", "pages of this origin may not use the hub (see [auth] origins)")
     return web.Response(status=204, headers=headers)
+
+
+def _plain(error: web.HTTPException) -> web.Response:
+    """The same answer as a response: aiohttp wants exceptions raised, not returned."""
+    return web.Response(status=error.status, reason=error.reason, headers=error.headers, body=error.body)
 
 
 def _problem_of(error: web.HTTPException) -> Problem | None:

@@ -23,7 +23,7 @@ async def without_denied(hub: Hub, identity: Identity, topics: Iterable[str]) ->
     names = tuple(name for name in asked if fresh.may_subscribe(parse_channel(name)))
     if not names:
         return fresh
-    denied = await hub.hooks.denied(hook, fresh, names)
+    denied = await hub.hooks.denied(hook, None, names, fresh, names)
     return replace(fresh, denied=fresh.denied.union(denied))
 
 

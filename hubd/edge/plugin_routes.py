@@ -10,11 +10,12 @@ from hubd.core.errors import Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import Handler
-from hubd.hooks.calls import RETRY_S, Hooks, Plugin
+from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks, Plugin
 
 HANDLER_S = 30.0
 """How long a plugin may take to answer a request."""
-_PATH = re.compile(r"(/([A-Za-z0-9._~-]+|\{[a-z_]+\}))+/?")
+_PATH = re.compile(r"(/(?!\.{1,2}(/|$))([A-Za-z0-9._~-]+|\{[a-z_]+\}))+/?")
+_VARIABLE = re.compile(r"\{[^}]*\}")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 
 PublicHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -22,8 +23,12 @@ UserHandler = Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]
 ServerHandler = Callable[[web.Request, ApiKey], Awaitable[web.StreamResponse]]
 
 
+class RouteRefused(ValueError):
+    """A call can't be had as a plugin wants it; the message says why, and quotes nothing but that."""
+
+
 class Routes:
-    """Takes the HTTP calls of one plugin. ``ValueError`` for an address that can't be had.
+    """Takes the HTTP calls of one plugin. ``RouteRefused`` (a ``ValueError``) for an address that can't be had.
 
     Paths are such as ``/api/greetings/{name}``. A handler gets aiohttp's request and gives a response; a ``Problem``
     that it raises is answered as the hub's own are. It has 30 seconds.
@@ -39,13 +44,14 @@ class Routes:
 
     def public(self, method: str, path: str, handler: PublicHandler) -> None:
         """A call that anybody may make."""
-        self._add(method, path, handler)
+        self._add(method, path, _called(handler))
 
     def user(self, method: str, path: str, handler: UserHandler) -> None:
         """A call for users: the handler also gets the identity of who is asking."""
+        called = _called(handler)
 
         async def as_user(request: web.Request) -> web.StreamResponse:
-            return await handler(request, await self._authenticator.user(request))
+            return await called(request, await self._authenticator.user(request))
 
         self._add(method, path, as_user)
 
@@ -55,10 +61,11 @@ class Routes:
         Those that need ``admin`` are on the admin listener too, where there is one.
         """
         if right not in ("publish", "admin"):
-            raise ValueError(f"there is no right {right!r}: publish or admin")
+            raise RouteRefused(f"there is no right {right!r}: publish or admin")
+        called = _called(handler)
 
         async def as_server(request: web.Request) -> web.StreamResponse:
-            return await handler(request, self._authenticator.server(request, right))
+            return await called(request, self._authenticator.server(request, right))
 
         route = self._add(method, path, as_server)
         if right == "admin":
@@ -66,12 +73,14 @@ class Routes:
 
     def _add(self, method: str, path: str, handler: Handler) -> web.RouteDef:
         if method not in _METHODS:
-            raise ValueError(f"a method is one of {', '.join(_METHODS)}, not {method!r}")
+            raise RouteRefused(f"a method is one of {', '.join(_METHODS)}, not {method!r}")
         if not isinstance(path, str) or _PATH.fullmatch(path) is None:
-            raise ValueError(f"{path!r} is no path such as /api/greetings/{{name}}")
+            raise RouteRefused(f"{path!r} is no path such as /api/greetings/{{name}}")
+        if len(variables := _VARIABLE.findall(path)) > len({*variables}):
+            raise RouteRefused(f"{path!r} has two variables of one name")
         for route in (*self._taken, *self.routes):
-            if route.method == method and _shape(route.path) == _shape(path):
-                raise ValueError(f"there is a {method} {route.path} already")
+            if route.method in (method, "*") and _covers(route.path, path):
+                raise RouteRefused(f"there is a {method} {route.path} already, and it answers {path}")
         route = web.route(method, path, self._guarded(path, handler))
         self.routes.append(route)
         return route
@@ -82,23 +91,40 @@ class Routes:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if not plugin.is_on:
                 raise Problem("unavailable", f"the plugin '{plugin.name}' is switched off", retry_after=RETRY_S)
+            kind = "raised"
+            timeout = asyncio.timeout(HANDLER_S)
             try:
-                async with asyncio.timeout(HANDLER_S):
-                    response = await handler(request)
-                if not isinstance(response, web.StreamResponse):
-                    raise TypeError("no response")
-            except (Problem, web.HTTPException, ConnectionResetError):
+                async with timeout:
+                    response: object = await handler(request)
+                if isinstance(response, web.StreamResponse):
+                    return response
+                error: BaseException = BadAnswer("a handler answers with a web.Response")
+                kind = "bad_answer"
+            except (Problem, web.HTTPException, ConnectionResetError, GeneratorExit):
                 raise
-            except Exception as error:
-                kind = "too_long" if isinstance(error, TimeoutError) else "raised"
-                hooks.fault(plugin, f"{request.method} {path}", kind, error)
-                message = f"the plugin '{plugin.name}' failed; the failure was logged"
-                raise Problem("internal", message) from None
-            return response
+            except asyncio.CancelledError as cancelled:
+                task = asyncio.current_task()
+                if task is None or task.cancelling():
+                    raise
+                error = cancelled  # nobody cancelled this: it is the plugin's own
+            except BaseException as failure:  # also what would end the hub
+                error = failure
+                kind = "too_long" if timeout.expired() else kind
+            hooks.fault(plugin, f"{request.method} {path}", kind, error)
+            raise Problem("internal", f"the plugin '{plugin.name}' failed; the failure was logged")
 
         return guarded
 
 
-def _shape(path: str) -> str:
-    """A path without the names of its variables: two of one shape are for the same addresses."""
-    return re.sub(r"\{[^}]*\}", "{}", path)
+def _called(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Callable[..., Awaitable[web.StreamResponse]]:
+    if not callable(handler):
+        raise RouteRefused("a handler is a coroutine function that takes a request")
+    return handler
+
+
+def _covers(taken: str, path: str) -> bool:
+    """Whether all that a path is for gets to another one first."""
+    parts, others = path.split("/"), taken.split("/")
+    return len(parts) == len(others) and all(
+        other == part or (_VARIABLE.fullmatch(other) and part) for part, other in zip(parts, others, strict=True)
+    )

@@ -5,6 +5,7 @@ import inspect
 import logging
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from itertools import islice
 from types import CoroutineType
 from typing import Any
@@ -19,6 +20,8 @@ FAULTS = 5
 FAULTS_S = 60.0
 """A plugin with so many faults within so many seconds is switched off."""
 RETRY_S = 5.0
+SAMPLE = 16
+"""How long calls take is measured at each of a hook's first calls, then at every so manieth, which counts for all."""
 
 log = logging.getLogger("hubd.plugins")
 
@@ -41,7 +44,8 @@ class Plugin:
 class Impl:
     """One plugin's implementation of one hook. ``call`` takes all of the hook's arguments, by position.
 
-    ``calls`` and ``seconds`` say how often it was called, and how long that took in all, waiting included.
+    ``calls`` says how often it was called, ``seconds`` how long that took in all, waiting included. Of calls that don't
+    wait that is an estimate (``SAMPLE``): to look at the clock costs as much as to call.
     ``may_wait``: it is a coroutine function.
     """
 
@@ -58,7 +62,7 @@ class Impl:
 class Hook:
     """One hook with its implementations, in the order of the config; an empty one costs whoever looks at it nothing."""
 
-    __slots__ = ("_fault", "all", "impls", "name", "rule")
+    __slots__ = ("_fault", "_rounds", "_some_are_off", "all", "at", "impls", "name", "rule")
 
     def __init__(self, name: str, rule: Rule, fault: Callable[[Plugin, str, str, BaseException | None], None]) -> None:
         self.name = name
@@ -66,60 +70,86 @@ class Hook:
         self._fault = fault
         self.all: list[Impl] = []
         self.impls: tuple[Impl, ...] = ()
+        self.at = 0
+        """Where ``step`` raised, as long as nothing else is done."""
+        self._rounds = 0
+        self._some_are_off = False
 
     def arrange(self) -> None:
         """Go by which plugins are on now. In a hook that fails closed one that is off stays, and refuses."""
         closed = self.rule.fails is Fails.CLOSED
         self.impls = tuple(impl for impl in self.all if impl.plugin.is_on or closed)
+        self._some_are_off = not all(impl.plugin.is_on for impl in self.impls)
+
+    def step(self, impls: tuple[Impl, ...], place: int, *args: Any) -> tuple[int, Any]:
+        """Ask one plugin after the other, from a place on, until one answers: its place and answer; None: none did.
+
+        The answer may be ``Waiting``: then ``await answer.rest()``. A ``Problem`` is an answer too, or says that a
+        plugin failed where that refuses. Whatever asks all of them goes on from the next place.
+        """
+        self._rounds += 1
+        weight = 1 if self._rounds <= SAMPLE else 0 if self._rounds % SAMPLE else SAMPLE
+        begun = timer() if weight else 0.0
+        careful = self._some_are_off or impls is not self.impls
+        for at in range(place, len(impls)):
+            impl = impls[at]
+            if careful and not impl.plugin.is_on:
+                self._off(impl, at)
+                continue
+            impl.calls += 1
+            try:
+                answer = impl.call(*args)
+                if answer is not None and (type(answer) is CoroutineType or inspect.isawaitable(answer)):
+                    coroutine = answer if type(answer) is CoroutineType else _awaited(answer)
+                    try:
+                        return at, Waiting(self, impl, coroutine, coroutine.send(None))
+                    except StopIteration as done:
+                        answer = done.value
+            except BaseException as error:
+                self.at = at
+                self.raised(impl, error)
+                answer = None
+            if weight:
+                now = timer()
+                impl.seconds += weight * (now - begun)
+                begun = now
+            if answer is not None:
+                return at, answer
+        return len(impls), None
 
     async def ask(self, impl: Impl, *args: Any) -> Any:
         """What one plugin answers; None also when it failed. A ``Problem`` is its answer, or that it failed closed."""
-        if not impl.plugin.is_on:  # maybe since a moment ago: whoever asks goes through those that were on then
-            if self.rule.fails is Fails.CLOSED:
-                raise self._refusal(impl.plugin)
-            return None
-        begun = timer()
-        try:
-            answer = impl.call(*args)
-            if answer is None or (type(answer) is not CoroutineType and not inspect.isawaitable(answer)):
-                return answer
-            coroutine = answer if type(answer) is CoroutineType else _awaited(answer)
-            try:
-                waits_for = coroutine.send(None)
-            except StopIteration as done:
-                return done.value
-            return await drive(coroutine, waits_for, self.rule.timeout_s)
-        except Problem:
-            raise
-        except asyncio.CancelledError as error:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise
-            self.failed(impl, error)  # nobody cancelled this: it is the plugin's own
-        except GeneratorExit:
-            raise
-        except BaseException as error:  # also what would end the hub: to stop it is no plugin's business
-            self.failed(impl, error)
-        finally:
-            impl.calls += 1
-            impl.seconds += timer() - begun
+        _, answer = self.step((impl,), 0, *args)
+        return await answer.rest() if type(answer) is Waiting else answer
 
     def ask_now(self, impl: Impl, *args: Any) -> Any:
         """The same for a hook that can't wait for anything."""
-        begun = timer()
-        try:
-            answer = impl.call(*args)
-            if answer is not None and inspect.isawaitable(answer):
-                _discard(answer)
-                raise BadAnswer(f"hubd_{self.name} gave something to be awaited, but wasn't declared with `async def`")
-            return answer
-        except Problem:
-            raise
-        except BaseException as error:
-            self.failed(impl, error)
-        finally:
-            impl.calls += 1
-            impl.seconds += timer() - begun
+        _, answer = self.step((impl,), 0, *args)
+        if type(answer) is Waiting:
+            self.not_declared(impl, answer)
+            return None
+        return answer
+
+    def not_declared(self, impl: Impl, answer: "Waiting") -> None:
+        """A plain function gave something to be awaited where nothing can be."""
+        answer.give_up()
+        what = f"hubd_{self.name} gave something to be awaited, but wasn't declared with `async def`"
+        self.failed(impl, BadAnswer(what))
+
+    def _off(self, impl: Impl, at: int) -> None:
+        self.at = at
+        if self.rule.fails is Fails.CLOSED:
+            raise self._refusal(impl.plugin)
+
+    def raised(self, impl: Impl, error: BaseException) -> None:
+        """A plugin raised: to refuse, because the hub cancelled it, or by a fault."""
+        if isinstance(error, GeneratorExit) or (isinstance(error, Problem) and self.rule.may_refuse):
+            raise error
+        if isinstance(error, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise error
+        self.failed(impl, error)  # also what would end the hub: that is no plugin's business
 
     def failed(self, impl: Impl, error: BaseException) -> None:
         """A plugin failed, or what it answered is no good; a ``Problem`` where the hook fails closed."""
@@ -133,14 +163,35 @@ class Hook:
         return Problem("unavailable", f"the plugin '{plugin.name}' {why}; try again later", retry_after=RETRY_S)
 
 
+class Waiting:
+    """A plugin that hasn't answered yet: it waits for something."""
+
+    __slots__ = ("_coroutine", "_hook", "_impl", "_waits_for")
+
+    def __init__(self, hook: Hook, impl: Impl, coroutine: Any, waits_for: Any) -> None:
+        self._hook = hook
+        self._impl = impl
+        self._coroutine = coroutine
+        self._waits_for = waits_for
+
+    async def rest(self) -> Any:
+        """What it answers in the end; None also when it failed, or took too long."""
+        begun = timer()
+        try:
+            return await drive(self._coroutine, self._waits_for, self._hook.rule.timeout_s)
+        except BaseException as error:
+            self._hook.raised(self._impl, error)
+        finally:
+            self._impl.seconds += timer() - begun
+
+    def give_up(self) -> None:
+        """Nobody will wait for it."""
+        with suppress(BaseException):  # it may ignore that it is told to end
+            self._coroutine.close()
+
+
 async def _awaited(answer: Any) -> Any:
     return await answer
-
-
-def _discard(answer: Any) -> None:
-    """Let go of what should have been awaited, without a warning."""
-    if isinstance(answer, CoroutineType):
-        answer.close()
 
 
 class Hooks:
@@ -171,27 +222,35 @@ class Hooks:
             self.each[name].all.append(Impl(plugin, call, may_wait))
         self._arrange()
 
-    async def denied(self, hook: Hook, *args: Any) -> list[str]:
-        """What those on a hook that authorizes object to: names among those that they were asked about.
+    async def denied(self, hook: Hook, asked: tuple[int, Any] | None, names: tuple[str, ...], *args: Any) -> list[str]:
+        """What those on a hook that authorizes object to: names among those that they are asked about by ``args``.
 
-        They are asked about the argument that is a tuple of names.
+        ``asked``: the first who had something to say, and that, where they were asked already (``step``).
         """
-        names = frozenset(next(one for one in args if type(one) is tuple))
         denied: dict[str, None] = {}
-        for impl in hook.impls:
-            answer = await hook.ask(impl, *args)
-            if answer is None:
-                continue
-            try:
-                objections = [] if isinstance(answer, str) else list(islice(answer, len(names) + 1))
-                if isinstance(answer, str) or not all(name in names for name in objections):
-                    raise TypeError
-            except Exception:
-                expected = f"hubd_{hook.name} answers None, or a list of those of the channels that are denied"
-                hook.failed(impl, BadAnswer(expected))
-            else:
-                denied.update(dict.fromkeys(objections))
+        impls = hook.impls
+        place, answer = hook.step(impls, 0, *args) if asked is None else asked
+        while answer is not None:
+            if type(answer) is Waiting:
+                answer = await answer.rest()
+            if answer is not None:
+                denied.update(self._objections(hook, impls[place], answer, names))
+            place, answer = hook.step(impls, place + 1, *args)
         return list(denied)
+
+    def _objections(self, hook: Hook, impl: Impl, answer: Any, names: tuple[str, ...]) -> dict[str, None]:
+        asked = frozenset(names)
+        try:
+            objections = [] if isinstance(answer, str) else list(islice(answer, len(names) + 1))
+            if isinstance(answer, str) or len(objections) > len(names):  # what isn't read might be one more
+                raise TypeError
+            if not all(name in asked for name in objections):
+                raise TypeError
+        except BaseException:  # it can be anything
+            expected = f"hubd_{hook.name} answers None, or a list of those of the channels that are denied"
+            hook.failed(impl, BadAnswer(expected))
+            return {}
+        return dict.fromkeys(objections)
 
     def _arrange(self) -> None:
         for hook in self.each.values():

@@ -8,7 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, get_origin
+
+from pydantic import model_validator
+from pydantic.fields import FieldInfo
 
 from hubd.config_base import PLUGIN_NAME, Section
 from hubd.faults import described, place_of
@@ -29,8 +32,27 @@ class PluginError(Exception):
 class PluginConfig(Section):
     """The options of a plugin: what may stand in its ``[plugins.NAME]``.
 
-    Frozen, without unknown keys, without conversions. A plugin without options needs none of its own.
+    Frozen, without unknown keys, without conversions; a list in the file does for a tuple or a set. A plugin without
+    options needs none of its own.
     """
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_lists(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        return {name: _from_list(cls.model_fields.get(name), value) for name, value in values.items()}
+
+
+def _from_list(field: FieldInfo | None, value: Any) -> Any:
+    """The value as the kind of collection that the option is, if it is one and a list was given."""
+    kind = get_origin(field.annotation) or field.annotation if field is not None else None
+    if not isinstance(value, list) or kind not in (tuple, set, frozenset):
+        return value
+    try:
+        return kind(value)
+    except TypeError:  # what can't be in a set: that is told of as a wrong type
+        return value
 
 
 class Found:
@@ -40,6 +62,10 @@ class Found:
         self.name = name
         self.place = place
         self._source = source
+
+    def is_same(self, other: "Found") -> bool:
+        """Whether both are one file, in a folder that was named twice."""
+        return isinstance(self._source, Path) and self._source == other._source
 
     @property
     def version(self) -> str:
@@ -53,9 +79,16 @@ class Found:
         """Its class; ``PluginError`` when that can't be had."""
         source = self._source
         try:
-            found = getattr(_module_of(source), FILE_CLASS) if isinstance(source, Path) else source.load()
-        except (Exception, SystemExit) as error:  # importing it runs it: anything can happen
-            where = place_of(error)
+            if isinstance(source, EntryPoint):
+                found = source.load()
+            else:
+                found = getattr(_module_of(source), FILE_CLASS, None)
+                if found is None:
+                    raise PluginError(f"{source} has no class {FILE_CLASS}")
+        except PluginError:
+            raise
+        except BaseException as error:  # importing it runs it: anything can happen
+            where = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else place_of(error)
             raise PluginError(f"can't be loaded: {described(error)}{f' ({where})' if where else ''}") from error
         if not inspect.isclass(found):
             raise PluginError(f"{self.place} is no class")
@@ -89,7 +122,7 @@ class Catalog:
         self.errors: list[str] = []
         for found in (*_installed(), *self._in_folders(folders)):
             other = self.plugins.get(found.name)
-            if other is None:
+            if other is None or other.is_same(found):
                 self.plugins[found.name] = found
             else:
                 two = f"{other.version} ({other.place}) and {found.version} ({found.place})"
@@ -153,22 +186,27 @@ def config_class(plugin: type[Any]) -> type[PluginConfig]:
 def wrong_hooks(plugin: type[Any]) -> Iterator[str]:
     """What is wrong with the hooks that a class implements, in sentences."""
     for name in dir(plugin):
-        if not name.startswith(PREFIX):
-            continue
         method = inspect.getattr_static(plugin, name)
         marked = getattr(method, "hubd_impl", None)
         hook = name.removeprefix(PREFIX)
-        if hook not in HOOKS:
+        if name.startswith(PREFIX) and hook in HOOKS:
+            yield from _wrong_method(name, hook, method, marked)
+        elif name.startswith(PREFIX) or marked is not None:
             near = difflib.get_close_matches(hook, HOOKS, 1)
             yield f"there is no hook {name}" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
-        elif not inspect.isfunction(method):
-            yield f"{name} has to be a plain method"
-        elif marked is None:
-            yield f"{name} lacks its decorator @hookimpl, so it would never be called"
-        elif options := [option for option, value in marked.items() if value]:
-            yield f"{name}: {', '.join(options)} can't be used: plugins are called in the order of the config"
-        else:
-            yield from _wrong_signature(name, hook, method)
+
+
+def _wrong_method(name: str, hook: str, method: Any, marked: Any) -> Iterator[str]:
+    if not inspect.isfunction(method):
+        yield f"{name} has to be a plain method"
+    elif not isinstance(marked, dict):
+        yield f"{name} lacks its decorator @hookimpl, so it would never be called"
+    elif options := [option for option, value in marked.items() if value]:
+        yield f"{name}: {', '.join(options)} can't be used: plugins are called in the order of the config"
+    elif inspect.isgeneratorfunction(method) or inspect.isasyncgenfunction(method):
+        yield f"{name} has to return its answer: it can't `yield`"
+    else:
+        yield from _wrong_signature(name, hook, method)
 
 
 def _wrong_signature(name: str, hook: str, method: Any) -> Iterator[str]:
@@ -183,5 +221,7 @@ def _wrong_signature(name: str, hook: str, method: Any) -> Iterator[str]:
             near = difflib.get_close_matches(parameter.name, known, 1)
             hint = f"; did you mean {near[0]}?" if near else f"; it has: {', '.join(known) or 'none'}"
             yield f"{name} has no argument {parameter.name!r}{hint}"
+        elif parameter.kind is parameter.KEYWORD_ONLY or parameter.default is not parameter.empty:
+            yield f"{name}: its argument {parameter.name!r} has to be a plain one: no default, not behind a *"
     if HOOKS[hook].sync and inspect.iscoroutinefunction(method):
         yield f"{name} can't wait for anything: it has to be a plain function, not `async def`"

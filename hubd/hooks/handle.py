@@ -190,7 +190,9 @@ class PluginHub:
 
         Start tasks by this alone: nobody waits for others, and the hub cancels them when it stops.
         """
-        return self.tasks.start(work, f"{self.name}: {name}")
+        task = self.tasks.start(_owned(work), f"{self.name}: {name}")
+        task.add_done_callback(lambda ended: work.close())  # one that was cancelled before it began
+        return task
 
     async def sleep(self, seconds: float) -> None:
         """Wait. In tests, the clock that is turned by hand decides for how long."""
@@ -198,3 +200,11 @@ class PluginHub:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self._hooks.fault(self._plugin, f"task {name}", "task", error)
+
+
+async def _owned(work: Coroutine[Any, Any, Any]) -> Any:
+    """Keep to the task what asyncio would let through to end the whole hub."""
+    try:
+        return await work
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise RuntimeError(f"a task raised {type(error).__name__}") from error

@@ -3,7 +3,9 @@
 import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import traceback
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from random import Random
 from types import FrameType
 from typing import Any
@@ -16,17 +18,23 @@ from hubd.broker import Broker
 from hubd.config import Config
 from hubd.core.errors import Problem
 from hubd.edge.credentials import Authenticator
-from hubd.edge.plugin_routes import Routes
+from hubd.edge.plugin_routes import RouteRefused, Routes
 from hubd.faults import described, place_of
 from hubd.hooks import specs
-from hubd.hooks.calls import Hooks, Impl, Plugin
+from hubd.hooks.brought import checked_backends, checked_broker, metrics_of
+from hubd.hooks.calls import BadAnswer, Hook, Hooks, Impl, Plugin
 from hubd.hooks.catalog import Catalog, PluginError, wrong_hooks
+from hubd.hooks.driving import TooLong
 from hubd.hooks.handle import PluginHub
 from hubd.hooks.push import PushBackend
 from hubd.hooks.table import HOOKS, PREFIX
 from hubd.hooks.watchdog import Block
 from hubd.hub import Hub
 from hubd.log_events import log_event
+
+END_S = 1.0
+"""How long a plugin's tasks may take to end once they are cancelled."""
+WHY_CHARS = 300
 
 log = logging.getLogger("hubd.plugins")
 
@@ -42,6 +50,7 @@ class Plugins:
         self._begun: list[Plugin] = []
         self._started = False
         self._modules: dict[str, str] = {}
+        self._options: dict[str, Any] = {}
         self._before: list[asyncio.Task[Any]] = []
         self.registries: dict[str, CollectorRegistry] = {}
         self.backends: dict[str, PushBackend] = {}
@@ -63,8 +72,8 @@ class Plugins:
         for trouble in wrong_hooks(plugin):
             raise PluginError(trouble)
         try:
-            instance = plugin(options)
-        except (Exception, SystemExit) as error:
+            instance = plugin() if plugin.__init__ is object.__init__ else plugin(options)
+        except BaseException as error:
             raise PluginError(f"can't be made: {described(error)} ({place_of(error)})") from error
         made = Plugin(name, instance)
         try:
@@ -73,14 +82,15 @@ class Plugins:
         except (pluggy.PluginValidationError, ValueError) as error:
             raise PluginError(str(error)) from error
         self._own(plugin.__module__, name)
+        self._options[name] = options
         self.hooks.add(made, self._impls_of(name))
         return made
 
     def _own(self, module: str, name: str) -> None:
         """Know a plugin's code by its module, and by the package that this is in, unless others are in it, too."""
         package = module.partition(".")[0]
-        self._modules[package] = name if self._modules.get(package, name) == name else ""
-        self._modules[module] = name
+        for place in {package, module}:
+            self._modules[place] = name if self._modules.get(place, name) == name else ""
 
     def _impls_of(self, name: str) -> Iterator[tuple[str, Callable[..., Any], bool]]:
         for hook in HOOKS:
@@ -91,37 +101,73 @@ class Plugins:
 
     # What they add
 
-    def _each(self, hook: str, *args: Any) -> Iterator[tuple[Plugin, Any]]:
-        """What each answers in a hook that is called at the start."""
-        for impl in self.hooks.each[hook].impls:
-            yield impl.plugin, self._at_start(hook, impl, *args)
-
     def _at_start(self, hook: str, impl: Impl, *args: Any) -> Any:
-        impl.calls += 1
-        try:
-            return impl.call(*args)
-        except (Exception, SystemExit) as error:
-            raise _failed(impl.plugin, hook, error) from error
+        """What one answers in a hook that is called at the start; ``PluginError`` when it fails."""
+        return Hook(hook, HOOKS[hook], self._abort).ask_now(impl, *args)
+
+    def _abort(self, plugin: Plugin, where: str, kind: str, error: BaseException | None) -> None:
+        """Instead of counting a fault: the hub can't start with this plugin."""
+        raise self._failure(plugin, where, error) from error
+
+    def _failure(self, plugin: Plugin, hook: str, error: BaseException | None) -> PluginError:
+        """Why not: in words that were chosen for that; those of other exceptions may quote a secret."""
+        if isinstance(error, TooLong):
+            timeout_s = self.hooks.each[hook].rule.timeout_s
+            return PluginError(f"plugin {plugin.name}: {PREFIX}{hook} took over {timeout_s:g} s")
+        if isinstance(error, BadAnswer):
+            return PluginError(f"plugin {plugin.name}: {error}")
+        assert error is not None
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        by_library = frames[-1].f_globals.get("__name__", "").startswith("prometheus_client") if frames else False
+        speaks = isinstance(error, PluginError | Problem | RouteRefused) or (
+            by_library and isinstance(error, ValueError)
+        )
+        why = " ".join(str(error).split())[:WHY_CHARS] if speaks else described(error)
+        return PluginError(f"plugin {plugin.name}: {PREFIX}{hook} failed: {why} ({self._place(error)})")
+
+    def _place(self, error: BaseException) -> str:
+        """The line of a plugin that it comes from; of whatever else, if it isn't a plugin's."""
+        own = [(frame, line) for frame, line in traceback.walk_tb(error.__traceback__) if self.owner(frame)]
+        return f"{own[-1][0].f_code.co_filename}:{own[-1][1]}" if own else place_of(error)
 
     def broker(self) -> Broker | None:
         """The broker that a plugin brings."""
-        found = [(plugin, broker) for plugin, broker in self._each("broker") if broker is not None]
+        found: dict[str, Broker] = {}
+        for impl in self.hooks.each["broker"].impls:
+            answer = self._at_start("broker", impl)
+            if answer is not None:
+                with self._checks(impl.plugin, "broker"):
+                    found[impl.plugin.name] = checked_broker(impl.plugin, answer, self.hooks)
         if len(found) > 1:
-            raise PluginError(f"plugins {' and '.join(plugin.name for plugin, _ in found)} both bring a broker")
-        for plugin, broker in found:
-            if not callable(getattr(broker, "start", None)) or not callable(getattr(broker, "publish", None)):
-                raise PluginError(f"plugin {plugin.name}: hubd_broker answers a Broker")
-            return broker  # type: ignore[no-any-return]  # it was looked at above
-        return None
+            raise PluginError(f"plugins {' and '.join(found)} both bring a broker: turn one of them off")
+        return next(iter(found.values()), None)
+
+    @contextmanager
+    def _checks(self, plugin: Plugin, hook: str) -> Iterator[None]:
+        """While what it answered is looked at."""
+        try:
+            yield
+        except BadAnswer as error:
+            raise self._failure(plugin, hook, error) from error
 
     def attach(self, hub: Hub, random: Random, sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep) -> None:
         """Ask for what they bring, and make what they see of this hub."""
-        for plugin, backends in self._each("push_backends"):
-            for backend in backends or ():
-                self._take_backend(plugin, backend)
+        for impl in self.hooks.each["push_backends"].impls:
+            answer = self._at_start("push_backends", impl)
+            with self._checks(impl.plugin, "push_backends"):
+                for backend in checked_backends(answer):
+                    self._take_backend(impl.plugin, backend)
+        taken: set[str] = set()
         for impl in self.hooks.each["register_metrics"].impls:
             registry = self.registries[impl.plugin.name] = CollectorRegistry()
             self._at_start("register_metrics", impl, registry)
+            with self._checks(impl.plugin, "register_metrics"):
+                try:
+                    metrics_of(impl.plugin.name, registry, taken)
+                except BadAnswer:
+                    raise
+                except BaseException as error:  # it may need what only its start makes; else it is told of then
+                    log_event(log, "ignored_fault", error)
         for plugin in self.hooks.plugins.values():
             self._handles[plugin.name] = PluginHub(plugin, hub, self.hooks, random, self.backends, sleep)
 
@@ -137,12 +183,9 @@ class Plugins:
         return everywhere, for_admins
 
     def _take_backend(self, plugin: Plugin, backend: PushBackend) -> None:
-        platform = getattr(backend, "platform", None)
-        if not isinstance(platform, str) or not callable(getattr(backend, "send", None)):
-            raise PluginError(f"plugin {plugin.name}: hubd_push_backends answers a list of PushBackend")
-        if platform in self.backends:
-            raise PluginError(f"plugin {plugin.name}: there is a push backend for {platform!r} already")
-        self.backends[platform] = backend
+        if backend.platform in self.backends:
+            raise PluginError(f"plugin {plugin.name}: there is a push backend for {backend.platform!r} already")
+        self.backends[backend.platform] = backend
 
     # Their life
 
@@ -158,33 +201,35 @@ class Plugins:
         self._started = True
 
     async def _start(self, impl: Impl) -> None:
-        timeout_s = HOOKS["startup"].timeout_s
-        impl.calls += 1
-        try:
-            async with asyncio.timeout(timeout_s) as timeout:
-                answer = impl.call(self._handles[impl.plugin.name])
-                if inspect.isawaitable(answer):
-                    await answer
-        except TimeoutError as error:
-            if not timeout.expired():
-                raise _failed(impl.plugin, "startup", error) from error
-            raise PluginError(f"plugin {impl.plugin.name}: hubd_startup took over {timeout_s:g} s") from error
-        except (Exception, SystemExit) as error:
-            raise _failed(impl.plugin, "startup", error) from error
+        hook = Hook("startup", self.hooks.each["startup"].rule, self._abort)
+        await hook.ask(impl, self._handles[impl.plugin.name])
 
     def reconfigurable(self, name: str) -> bool:
         """Whether a plugin takes over new options while it runs."""
         return any(impl.plugin.name == name for impl in self.hooks.each["reconfigure"].all)
 
     def apply(self, config: Config) -> None:
-        """Hand over the options, and switch on again what is switched off. Raises what a plugin raises.
+        """Hand over the options, and switch on again what is switched off.
 
-        The same with the config before then puts all right again, as far as plugins can.
+        ``PluginError`` when a plugin refuses its options; then all have those before.
         """
+        told: list[Impl] = []
         for impl in self.hooks.each["reconfigure"].all:
-            impl.calls += 1
-            impl.call(config.plugins[impl.plugin.name])
+            told.append(impl)
+            try:
+                with _awake(impl.plugin):
+                    self._at_start("reconfigure", impl, config.plugins[impl.plugin.name])
+            except PluginError:
+                self._put_back(told)
+                raise
+        self._options.update((name, config.plugins[name]) for name in self._options if name in config.plugins)
         self.hooks.switch_on()
+
+    def _put_back(self, told: list[Impl]) -> None:
+        """Hand over the options before; whoever can't take them is told off for it."""
+        for impl in told:
+            with _awake(impl.plugin):
+                self.hooks.each["reconfigure"].ask_now(impl, self._options[impl.plugin.name])
 
     async def stop(self, timeout_s: float) -> None:
         """Stop those that were started, the last one first; what they left running is cancelled."""
@@ -194,25 +239,24 @@ class Plugins:
                 for plugin in reversed(self._begun):
                     for impl in hook.all:
                         if impl.plugin is plugin:
-                            await _shut_down(self.hooks, impl)
+                            with _awake(plugin):
+                                await hook.ask(impl)
         except TimeoutError:
             pass  # the time of the stop is over: what isn't closed by now ends with the process
         self._begun.clear()
-        for handle in self._handles.values():
-            await _within(handle.tasks.close(), timeout_s=1.0)
-        await self._cancel_left()
+        own = [task for handle in self._handles.values() for task in handle.tasks.running]
+        await _end(own)
+        await self._end_left()
 
-    async def _cancel_left(self) -> None:
-        """Cancel tasks of plugins that nobody owns."""
+    async def _end_left(self) -> None:
+        """End tasks of plugins that nobody owns."""
         left = []
         for task in asyncio.all_tasks() - {asyncio.current_task(), *self._before}:
             frame = getattr(task.get_coro(), "cr_frame", None)
             if frame is not None and (owner := self.owner(frame)):
                 log_event(log, "plugin_task_left", plugin=owner, task=task.get_name())
-                task.cancel()
                 left.append(task)
-        if left:
-            await asyncio.wait(left, timeout=1.0)
+        await _end(left)
 
     def blocked(self, block: Block) -> None:
         """Somebody kept the loop from everybody; a plugin that surely did is told off for it."""
@@ -234,26 +278,25 @@ def _by_position(function: Callable[..., Any], taken: tuple[str, ...], all_: lis
     return lambda *args: function(*[args[place] for place in places])
 
 
-def _failed(plugin: Plugin, hook: str, error: BaseException) -> PluginError:
-    """Why the hub can't start with a plugin: its own words where it chose them for that."""
-    why = f"{error}" if isinstance(error, PluginError | Problem | ValueError) else described(error)
-    return PluginError(f"plugin {plugin.name}: {PREFIX}{hook} failed: {why} ({place_of(error)})")
-
-
-async def _shut_down(hooks: Hooks, impl: Impl) -> None:
-    hook = hooks.each["shutdown"]
-    was_on, impl.plugin.is_on = impl.plugin.is_on, True  # what is switched off has to close what it opened, too
+@contextmanager
+def _awake(plugin: Plugin) -> Iterator[None]:
+    """While one that is switched off is called all the same: it has to end in order, and to know its options."""
+    was_on, plugin.is_on = plugin.is_on, True
     try:
-        await hook.ask(impl)
-    except Problem as problem:
-        hook.failed(impl, problem)
+        yield
     finally:
-        impl.plugin.is_on = was_on
+        plugin.is_on = plugin.is_on and was_on
 
 
-async def _within(work: Awaitable[Any], timeout_s: float) -> None:
-    try:
-        async with asyncio.timeout(timeout_s):
-            await work
-    except TimeoutError:
-        pass
+async def _end(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks and wait for their end; what takes no notice of that is ended by force."""
+    for force in (False, True):
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            if force:
+                log_event(log, "plugin_task_stuck", task=task.get_name())
+                with suppress(BaseException):  # it may ignore even this
+                    task.get_coro().close()
+            task.cancel()
+        if left:
+            await asyncio.gather(*(await asyncio.wait(left, timeout=END_S))[0], return_exceptions=True)

@@ -11,8 +11,7 @@ from collections import Counter, deque
 from typing import Any
 
 from hubd.clock import Clock
-from hubd.core.errors import Problem
-from hubd.hooks.calls import Hook, Hooks, Impl, Plugin
+from hubd.hooks.calls import Hook, Hooks, Impl, Plugin, Waiting
 from hubd.log_events import log_event
 from hubd.tasks import Tasks
 
@@ -105,8 +104,19 @@ class Observers:
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self.arrange()
-        tasks.start(self._run(), "plugin observers")
+        self._begin_to_run()
         self.wake()
+
+    def _begin_to_run(self) -> None:
+        assert self._tasks is not None
+        self._tasks.start(self._run(), "plugin observers").add_done_callback(self._ran)
+
+    def _ran(self, task: asyncio.Task[None]) -> None:
+        """A plugin can cancel the task that tells it; then another one goes on."""
+        assert self._tasks is not None
+        if task.cancelled() and not self._tasks.closed:
+            self._for_task.set()
+            self._begin_to_run()
 
     def arrange(self) -> None:
         """Go by which plugins are there and on now."""
@@ -142,11 +152,13 @@ class Observers:
                 if queue.events and not queue.busy:
                     self._for_task.set()
                 continue
-            for _ in range(min(SLICE, len(queue.events))):
-                if queue.events:  # it may have been switched off meanwhile
-                    hook, impl, args = queue.events.popleft()
-                    _tell_now(hook, impl, args)
-            if queue.events:
+            events = queue.events
+            for _ in range(min(SLICE, len(events))):
+                if events:  # it may have been switched off meanwhile
+                    hook, impl, args = events.popleft()
+                    if type(answer := hook.step((impl,), 0, *args)[1]) is Waiting:
+                        hook.not_declared(impl, answer)
+            if events:
                 self.wake()
 
     async def _run(self) -> None:
@@ -167,26 +179,28 @@ class Observers:
         """Tell one plugin some of what waits for it; True when it took a while, and another task has taken over."""
         queue.busy = True
         taken_over = False
+        me = asyncio.current_task()
+        assert me is not None and self._tasks is not None
 
         def take_over() -> None:  # the loop has its turn, so this task is waiting
             nonlocal taken_over
             taken_over = True
-            assert self._tasks is not None
             self._for_task.set()
-            self._tasks.start(self._run(), "plugin observers")
+            self._begin_to_run()
 
         watch = asyncio.get_running_loop().call_soon(take_over)
+        told = 0
         try:
-            for _ in range(SLICE):
-                if not queue.events:
-                    break
-                await _tell(*queue.events.popleft())
-            told = 0
-            while taken_over and queue.events:
-                await _tell(*queue.events.popleft())
+            while queue.events and (taken_over or told < SLICE):
+                hook, impl, args = queue.events.popleft()
+                await hook.ask(impl, *args)
                 told += 1
-                if told % SLICE == 0:
+                if told % SLICE == 0 or me.cancelling():
                     await asyncio.sleep(0)
+        except asyncio.CancelledError as error:
+            if not self._tasks.closed:  # nobody but the plugin itself did that
+                hook.failed(impl, error)
+            raise
         finally:
             watch.cancel()
             queue.busy = False
@@ -208,21 +222,3 @@ class Observers:
     def lost(self) -> Counter[str]:
         """How many events each plugin missed."""
         return Counter({name: queue.lost for name, queue in self.queues.items()})
-
-
-async def _tell(hook: Hook, impl: Impl, args: tuple[Any, ...]) -> None:
-    if not impl.plugin.is_on:
-        return
-    try:
-        await hook.ask(impl, *args)
-    except Problem as problem:  # there is nobody whom it could be told to
-        hook.failed(impl, problem)
-
-
-def _tell_now(hook: Hook, impl: Impl, args: tuple[Any, ...]) -> None:
-    if not impl.plugin.is_on:
-        return
-    try:
-        hook.ask_now(impl, *args)
-    except Problem as problem:
-        hook.failed(impl, problem)

@@ -192,7 +192,7 @@ def hubd_store_notification(notification: "Notification", recipients: "UserSet")
 def hubd_published(notification: "Notification", live: int) -> None:
     """A notification was published by this hub.
 
-    ``live``: for how many connections it was queued at once.
+    ``notification``: what was published, and under which cursor. ``live``: for how many connections it was queued.
     """
 
 
@@ -200,13 +200,17 @@ def hubd_published(notification: "Notification", live: int) -> None:
 def hubd_filtered(notification: "Notification", verdicts: "Sequence[tuple[str, Verdict]]") -> None:
     """Gates kept a notification from some of those whom it was meant for.
 
-    ``verdicts``: by which plugin, and what it said, each about those alone for whom the notification was meant.
+    ``notification``: which one. ``verdicts``: by which plugin, and what it said, each about those alone for whom the
+    notification was meant.
     """
 
 
 @hookspec
 def hubd_retracted(notification: "Notification") -> None:
-    """A notification was taken back."""
+    """A notification was taken back.
+
+    ``notification``: which one.
+    """
 
 
 @hookspec
@@ -219,14 +223,18 @@ def hubd_acked(user: str, ids: tuple[str, ...]) -> None:
 
 @hookspec
 def hubd_connected(connection: "ConnectionInfo") -> None:
-    """A connection was taken in; each waiting long-poll is one."""
+    """A connection was taken in; each waiting long-poll is one.
+
+    ``connection``: its id, user, transport, address and identity.
+    """
 
 
 @hookspec
 def hubd_disconnected(connection: "ConnectionInfo", reason: str) -> None:
     """A connection is over, and its subscriptions with it.
 
-    ``reason``: gone, answered (a poll), replaced, slow_consumer, or the reason of the hub's close code.
+    ``connection``: which one. ``reason``: gone, answered (a poll), replaced, slow_consumer, or the reason of the hub's
+    close code.
     """
 
 
@@ -234,7 +242,8 @@ def hubd_disconnected(connection: "ConnectionInfo", reason: str) -> None:
 def hubd_subscribed(user: str, topic: str, connection: "ConnectionInfo | None") -> None:
     """Somebody subscribed to a topic.
 
-    ``connection``: which one; None for a durable subscription, which is the user's.
+    ``user``: who. ``topic``: its canonical name. ``connection``: which one; None for a durable subscription, which is
+    the user's.
     """
 
 
@@ -242,20 +251,23 @@ def hubd_subscribed(user: str, topic: str, connection: "ConnectionInfo | None") 
 def hubd_unsubscribed(user: str, topic: str, connection: "ConnectionInfo | None") -> None:
     """A subscription ended, other than by the end of its connection.
 
-    ``connection``: whose it was; None for a durable one.
+    ``user``: whose. ``topic``: its canonical name. ``connection``: which one; None for a durable subscription.
     """
 
 
 @hookspec
 def hubd_presence_changed(user: str, before: "State", after: "State") -> None:
-    """A user's presence changed: attentive, connected, wavering or away."""
+    """A user's presence changed.
+
+    ``user``: whose. ``before``, ``after``: attentive, connected, wavering or away.
+    """
 
 
 @hookspec
 def hubd_devices_gone(user: str, devices: "Sequence[Device]", reason: str) -> None:
     """A push service doesn't know devices of a user any more.
 
-    ``reason``: in the service's words.
+    ``user``: whose. ``devices``: which ones. ``reason``: in the service's words.
     """
 
 

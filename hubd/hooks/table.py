@@ -21,12 +21,14 @@ class Fails(Enum):
 class Rule(NamedTuple):
     """How a hook is called. ``timeout_s``: how long one plugin may take.
 
+    ``may_refuse``: a ``Problem`` that a plugin raises is its answer, and no fault.
     ``observes``: it is told of what has happened, afterwards, through a queue. ``sync``: it can't wait for anything, so
     it must be a plain function.
     """
 
     fails: Fails
     timeout_s: float = 1.0
+    may_refuse: bool = False
     observes: bool = False
     sync: bool = False
 
@@ -47,14 +49,14 @@ HOOKS = {
     "broker": _AT_START,
     "push_backends": _AT_START,
     # Who may do what
-    "authenticate": Rule(Fails.CLOSED, 5.0),
-    "authorize_subscribe": Rule(Fails.CLOSED, 2.0),
-    "authorize_publish": Rule(Fails.CLOSED, 2.0),
+    "authenticate": Rule(Fails.CLOSED, 5.0, may_refuse=True),
+    "authorize_subscribe": Rule(Fails.CLOSED, 2.0, may_refuse=True),
+    "authorize_publish": Rule(Fails.CLOSED, 2.0, may_refuse=True),
     # The way of a notification
-    "prepare_notification": Rule(Fails.OPEN, 1.0),
-    "resolve_audience": Rule(Fails.CLOSED, 2.0),
+    "prepare_notification": Rule(Fails.OPEN, 1.0, may_refuse=True),
+    "resolve_audience": Rule(Fails.CLOSED, 2.0, may_refuse=True),
     "filter_recipients": Rule(Fails.OPEN, sync=True),
-    "store_notification": Rule(Fails.CLOSED, 5.0),
+    "store_notification": Rule(Fails.CLOSED, 5.0, may_refuse=True),
     # What has happened
     "published": _OBSERVES,
     "filtered": _OBSERVES,

@@ -19,15 +19,19 @@ from hubd.edge.app import Edge
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.hooks.calls import Hooks, Plugin
 from hubd.hooks.catalog import config_class
+from hubd.hooks.handle import PluginHub
 from hubd.hooks.manager import Plugins
 from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.memory import Receipt
 from hubd.tasks import Tasks
-from hubd.testing.kit import FakeClock, RecordingConnection, connect
+from hubd.testing.kit import FakeClock, RecordingConnection, connect, identity
 
 STOP_S = 5.0
-SETTLE_TURNS = 2000
+REAL_STEP_S = 0.002
+SETTLE_TURNS = 5000
+QUIET_TURNS = 20
+"""After so many turns of the loop in which nothing happened, nothing will by itself."""
 
 
 class Other(NamedTuple):
@@ -66,10 +70,22 @@ class _Sleepers:
         self._clock = clock
         self._due: list[tuple[float, int, asyncio.Future[None]]] = []
         self._count = 0
+        self.is_over = False
+
+    def end(self) -> None:
+        """Nobody turns the clock any more: whoever waits for it goes on at once, or nearly so."""
+        self.is_over = True
+        for _, _, woken in self._due:
+            if not woken.done():
+                woken.set_result(None)
+        self._due.clear()
 
     async def sleep(self, seconds: float) -> None:
         if seconds <= 0:
             await asyncio.sleep(0)
+            return
+        if self.is_over:
+            await asyncio.sleep(REAL_STEP_S)  # others get their turn, whoever sleeps in a loop
             return
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._count += 1
@@ -108,24 +124,23 @@ class PluginWorld:
         self._key, digest = new_key("test")
         self._keys = ApiKeys((), [ApiKeyEntry(id="test", sha256=digest, rights=("publish", "admin"))])
         self._client: TestClient[Any, Any] | None = None
+        self._options: dict[str, BaseModel] = {}
         self.plugin: Any = None
         self.name = ""
         self.ended = False
+        self.left_open = False
+        self._is_made = False
 
     def _note_fault(self, plugin: Plugin, where: str, kind: str, error: BaseException | None) -> None:
         self.faults.append(Fault(plugin.name, where, kind, error))
 
     def add(self, other: Other) -> Any:
         """Put a plugin in; gives its instance."""
-        return self.plugins.add(other.name, other.plugin, self._options(other.plugin, other.config)).instance
-
-    def _options(self, plugin: type[Any], config: Mapping[str, Any] | BaseModel | None) -> BaseModel:
-        if isinstance(config, BaseModel):
-            return config
-        return config_class(plugin).model_validate(dict(config or {}))
+        self._options[other.name] = _checked(other.plugin, other.config)
+        return self.plugins.add(other.name, other.plugin, self._options[other.name]).instance
 
     async def begin(self) -> None:
-        """Build the hub, and start the plugins."""
+        """Build the hub, and start the plugins. ``handle`` is the hub as a plugin sees it, for the test itself."""
         self.hub = Hub(
             self.config,
             clock=self.clock,
@@ -134,7 +149,9 @@ class PluginWorld:
             broker=self.plugins.broker(),
             hooks=self._hooks,
         )
+        self._is_made = True
         self.plugins.attach(self.hub, self._random, self._sleepers.sleep)
+        self.handle = PluginHub(Plugin("test", None), self.hub, self._hooks, self._random, self.plugins.backends)
         self.hub.observers.start(self._tasks)
         tasks, random = self._tasks, self._random
         self.edge = Edge(self.hub, keys=self._keys, tasks=tasks, random=random, plugins=self.plugins, dev=True)
@@ -143,7 +160,9 @@ class PluginWorld:
     async def end(self) -> None:
         """Stop everything."""
         self.ended = True
-        await self.hub.observers.flush(STOP_S)
+        self._sleepers.end()
+        if self._is_made:
+            await self.hub.observers.flush(STOP_S)
         await self.plugins.stop(STOP_S)
         if self._client is not None:
             await self._client.close()
@@ -156,8 +175,9 @@ class PluginWorld:
 
         Raises what the plugin raises. One without ``hubd_reconfigure`` keeps what it has.
         """
-        options = self._options(type(self.plugin), config)
-        self.plugins.apply(self.config.model_copy(update={"plugins": {self.name: options}}))
+        options = {**self._options, self.name: _checked(type(self.plugin), config)}
+        self.plugins.apply(self.config.model_copy(update={"plugins": options}))
+        self._options = options
 
     @property
     def commands(self) -> click.Group:
@@ -174,25 +194,51 @@ class PluginWorld:
         return connect(self.hub, who, tuple(topics), cursor)
 
     async def publish(
-        self, to: str | Sequence[str], notification: Mapping[str, Any] | None = None, **fields: Any
+        self,
+        to: str | Sequence[str],
+        notification: Mapping[str, Any] | None = None,
+        *,
+        settle: bool = True,
+        as_user: Identity | str | None = None,
+        **fields: Any,
     ) -> Receipt:
-        """Publish as a server does, and wait until everybody has it; ``fields`` are the other ones of that call."""
+        """Publish as a server does, and wait until everybody has it; ``fields`` are the other ones of that call.
+
+        Without ``settle`` it returns as soon as the publisher has his answer. ``as_user``: as this user does, by the
+        action of his connection; what his token would allow him isn't looked at.
+        """
         body = {"to": to, "notification": dict(notification or {"type": "test"}), **fields}
         if not isinstance(to, str | Mapping):
             body["to"] = list(to)
-        receipt, _ = await self.hub.publish(self.hub.prepare(body), "key:test")
-        await self.settle()
+        user = identity(as_user) if isinstance(as_user, str) else as_user
+        publisher = "key:test" if user is None else f"user:{user.user}"
+        receipt, _ = await self.hub.publish(self.hub.prepare(body), publisher, user)
+        if settle:
+            await self.settle()
         return receipt
+
+    async def until(self, condition: Callable[[], Any], *, step_s: float = 1.0, real_s: float = 10.0) -> None:
+        """Let time pass in steps until the condition holds, with a moment for real sockets at each step.
+
+        ``AssertionError`` when that takes longer than ``real_s`` seconds of real time.
+        """
+        for _ in range(int(real_s / REAL_STEP_S)):
+            if condition():
+                return
+            await self.advance(step_s)
+            await asyncio.sleep(REAL_STEP_S)
+        raise AssertionError(f"it didn't happen within {real_s:g} s")
 
     async def settle(self) -> None:
         """Let everything happen that needs no time: frames are written, plugins told, their tasks wait again."""
-        for _ in range(3):
-            for _ in range(SETTLE_TURNS):
-                await asyncio.sleep(0)
-                if self.hub.observers.is_idle:
-                    break
-            for _ in range(20):
-                await asyncio.sleep(0)
+        # What the loop will run in its next turn. Loops that don't show it are given a few turns more instead.
+        ready = getattr(asyncio.get_running_loop(), "_ready", ())
+        quiet = 0
+        for _ in range(SETTLE_TURNS):
+            await asyncio.sleep(0)
+            quiet = 0 if ready or not self.hub.observers.is_idle else quiet + 1
+            if quiet == QUIET_TURNS:
+                break
 
     async def advance(self, seconds: float) -> None:
         """Let time pass: whoever waits by ``hub.sleep`` wakes when his time comes, one after the other."""
@@ -239,6 +285,11 @@ class PluginWorld:
         raise KeyError(line.strip())
 
 
+def _checked(plugin: type[Any], config: Mapping[str, Any] | BaseModel | None) -> BaseModel:
+    """The options of a plugin."""
+    return config if isinstance(config, BaseModel) else config_class(plugin).model_validate(dict(config or {}))
+
+
 @asynccontextmanager
 async def hub_for(
     plugin: type[Any],
@@ -269,6 +320,9 @@ async def hub_for(
         await world.begin()
         yield world
         await world.settle()
+    except GeneratorExit:  # nobody closed it, so the loop does at its own end
+        world.left_open = True
+        raise
     finally:
         await world.end()
     if world.faults and not allow_faults:

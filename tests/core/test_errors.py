@@ -1,5 +1,7 @@
 """Problems and disconnects: the two tables, as the protocol page has them."""
 
+from typing import Any
+
 import pytest
 
 from hubd.core.errors import (
@@ -57,6 +59,19 @@ def test_a_problem_names_a_bounded_number_of_fields() -> None:
     assert len(many.errors) == ERRORS
     assert many.errors[0].path == "to.0"
     assert many.message.endswith("(and 9999 more)")
+
+
+def test_there_is_no_problem_without_a_code_of_the_table() -> None:
+    with pytest.raises(ValueError, match="'teapot' is no code of a problem; there are invalid_body, "):
+        Problem("teapot", "short and stout")
+
+
+def test_a_problem_can_be_told() -> None:
+    assert Problem("invalid", "caf\u00e9 \ud800!").message == "caf\u00e9 ?!"
+    wrong: list[tuple[Any, Any]] = [(None, None), (7, None), (b"no", None), ("no", "soon")]
+    for message, retry_after in wrong:
+        with pytest.raises(TypeError, match="a problem's message is a text, and retry_after a number of seconds"):
+            Problem("invalid", message, retry_after=retry_after)
 
 
 def test_disconnects_are_those_of_the_protocol_page() -> None:

@@ -2,7 +2,7 @@
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hubd.core.notification import (
@@ -13,7 +13,7 @@ from hubd.core.notification import (
     Priority,
     is_notification_id,
 )
-from hubd.core.users import UserSet
+from hubd.core.users import Snapshot, UserSet
 from tests.core.made import published
 
 
@@ -161,3 +161,63 @@ def test_an_ack_is_news_once(numbers: list[int]) -> None:
         assert made.record_ack(number) is (number not in seen)
         seen.add(number)
     assert list(made.acked or ()) == sorted(seen)
+
+
+# --- Kept from some
+
+
+def test_whoever_is_excluded_was_sent_nothing_by_any_channel() -> None:
+    made = published("t", "notifications", "user:ada:notifications")
+    made.audience = (("t", Snapshot(UserSet([1, 2]))),)
+    made.record_replay("t", 3)
+    assert made.excluded is None and not made.excludes(1)
+    assert made.channel_to("ada", 1) == "t"
+    made.excluded = Snapshot(UserSet([1, 3, 9]))
+    assert [made.excludes(number) for number in (1, 2, 3, 9)] == [True, False, True, True]
+    assert made.channel_to("ada", 1) is made.channel_to("cyd", 3) is made.channel_to("dee", 9) is None
+    assert made.channel_to("bob", 2) == "t"
+    assert made.channel_to("ada", None) == "notifications"  # somebody without a number is in no set
+
+
+def test_the_sets_that_hang_on_it() -> None:
+    made = published("t", "u")
+    assert made.user_sets == []
+    one, two, three = (Snapshot(UserSet([number])) for number in (1, 2, 3))
+    made.audience = (("t", one), ("u", two))
+    assert made.user_sets == [one, two]
+    made.excluded = three
+    assert made.user_sets == [one, two, three]
+
+
+@settings(max_examples=40)
+@given(
+    st.dictionaries(
+        st.text(min_size=1, max_size=5).filter(lambda key: key not in HUB_FIELDS and key != "type"),
+        st.recursive(st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5), st.lists),
+        max_size=5,
+    ),
+    st.none() | st.just("ada@example.org|x+y=z"),
+)
+def test_the_payload_is_what_was_sent(payload: dict[str, object], sender: str | None) -> None:
+    payload = {"type": "t", **payload}
+    made = published("a", payload=payload, sender=sender)
+    assert made.payload == payload and [*made.payload] == [*payload]
+    assert made.payload is not made.payload  # whoever changes it changes nothing
+    assert body(made).get("from") == sender
+
+
+def test_released_it_is_the_same_for_others() -> None:
+    made = published(
+        "t", sequence=7, id="x", payload={"type": "t", "text": "ü"}, priority=Priority.CRITICAL, sender="eve",
+        persistence=Persistence.PERSISTENT, collapse_key="c", group="g",
+    )  # fmt: skip
+    made.excluded, made.audience = Snapshot(UserSet([1])), (("t", Snapshot(UserSet([1, 2]))),)
+    made.record_ack(2)
+    again = made.released_to(["ada", "bob"], 99.0)
+    assert again.channels == {"user:ada:notifications": 0, "user:bob:notifications": 1}
+    assert again.body == made.body and again.expires_at == 99.0
+    same = ("id", "type", "priority", "persistence", "sent_at", "live_only", "collapse_key", "group", "sender")
+    assert [getattr(again, name) for name in same] == [getattr(made, name) for name in same]
+    assert again.is_release and not made.is_release
+    assert (again.sequence, again.excluded, again.acked, again.audience, again.references) == (0, None, None, (), 0)
+    assert again.channel_to("ada", 1) == "user:ada:notifications" and again.channel_to("cyd", 3) is None

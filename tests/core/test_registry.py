@@ -219,3 +219,43 @@ def test_any_history_against_plain_lists(history: list[tuple[str, str, int, str]
         assert list(found.audience.users if found else ()) == sorted(expected)
     for user in "ab":
         assert door.members(f"user:{user}") == [one for one in here if one.identity.user == user]
+
+
+# --- Who is present
+
+
+def present(door: Door) -> list[str]:
+    return [door.numbers.id_of(number) or "" for number in door.registry.present.snapshot()]
+
+
+def test_present_is_who_has_a_connection() -> None:
+    door = Door()
+    assert present(door) == []
+    first, second, other = door.connect("ada", "t"), door.connect("ada"), door.connect("bob")
+    assert present(door) == ["ada", "bob"]
+    before = door.registry.present.snapshot()
+    third = door.connect("ada")
+    door.registry.remove(third, 0.0)
+    assert door.registry.present.snapshot() is before  # shared until somebody comes or goes
+    door.registry.remove(first, 0.0)
+    assert present(door) == ["ada", "bob"] and door.registry.present.snapshot() is before
+    door.registry.remove(second, 0.0)
+    assert present(door) == ["bob"]
+    assert first.user is not None
+    door.registry.forget(first.user)
+    door.registry.remove(other, 0.0)
+    assert present(door) == [] and len(before) == 2
+    door.connect("ada")
+    assert present(door) == ["ada"]
+
+
+@given(st.lists(st.tuples(st.sampled_from("cr"), st.sampled_from("abc"), st.integers(0, 5))))
+def test_present_by_any_history(history: list[tuple[str, str, int]]) -> None:
+    door = Door()
+    here: list[Idle] = []
+    for what, user, place in history:
+        if what == "c" or not here:
+            here.append(door.connect(user))
+        else:
+            door.registry.remove(here.pop(place % len(here)), 0.0)
+        assert sorted(present(door)) == sorted({one.identity.user for one in here})

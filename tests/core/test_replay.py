@@ -7,6 +7,7 @@ import pytest
 from hubd.core import ring as ring_module
 from hubd.core.replay import Replay, gap_fields, put_gaps
 from hubd.core.ring import Rings
+from hubd.core.users import Snapshot, UserSet
 from tests.core.made import Idle, joined, published
 
 ALL = 10**9
@@ -355,3 +356,35 @@ def test_a_plain_connection_is_told_once_that_something_is_missing() -> None:
         put_gaps(connection, list(channels), "evicted")
         put_gaps(connection, ["c"], "evicted")
         assert connection.take() == [gap_fields(told, "evicted")]
+
+
+# --- Kept from some
+
+
+def test_what_is_kept_from_a_user_isnt_read_nor_noted() -> None:
+    rings = Rings(100, TTL_S, ALL)
+    connection = joined("t", user="ada")
+    assert connection.user is not None
+    for sequence, to in enumerate(("t", "notifications", "user:ada:notifications", "t"), start=1):
+        made = published(to, sequence=sequence)
+        if sequence < 4:
+            made.excluded = Snapshot(UserSet([connection.user.number]))
+        rings.append(made, 0.0)
+    replay = Replay(0)
+    assert read(replay, connection, rings, upto=4) == ["n4"]
+    assert replay.position == 4
+    assert rings.find("n1", 0.0).replayed is None  # type: ignore[union-attr]  # it is there
+    other = joined("t", user="bob")
+    other.user.number += 1  # type: ignore[union-attr]  # in another registry, he would be
+    assert read(Replay(0), other, rings) == ["n1", "n2", "n4"]
+
+
+def test_what_is_evicted_is_a_gap_for_whom_it_was_kept_from_too() -> None:
+    rings = Rings(1, TTL_S, ALL)
+    connection = joined("t", user="ada")
+    assert connection.user is not None
+    for sequence in (1, 2):
+        made = published("t", sequence=sequence)
+        made.excluded = Snapshot(UserSet([connection.user.number]))
+        rings.append(made, 0.0)
+    assert read(Replay(0), connection, rings) == ["gap t"]

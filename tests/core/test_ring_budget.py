@@ -64,3 +64,31 @@ def test_a_replay_counts_only_those_who_were_not_in_the_audience() -> None:
     assert made.record_replay("t", 1) is False
     assert made.record_replay("t", 2) is True
     assert made.record_replay("t", 2) is False
+
+
+def test_those_from_whom_it_is_kept_count_as_an_audience_does() -> None:
+    rings = Rings(per_channel=2, ttl_s=300.0, max_bytes=10**9)
+    muted, crowd = Snapshot(UserSet(range(0, 200_000, 3))), Snapshot(UserSet(range(0, 200_000, 7)))
+    for sequence in (1, 2, 3):
+        made = sent_to(crowd, sequence)
+        made.excluded = muted
+        before = rings.bytes
+        rings.append(made, 0.0)
+        assert sequence == 1 or rings.bytes - before < 10_000
+    assert (muted.references, crowd.references) == (2, 2)
+    assert rings.bytes > muted.size + crowd.size
+    rings.retract(made, 0.0)
+    assert muted.references == 1 and rings.bytes > muted.size + crowd.size
+    rings.expire(301.0)
+    assert (muted.references, crowd.references, rings.bytes) == (0, 0, 0)
+
+
+def test_a_set_that_is_audience_and_excluded_at_once_counts_once() -> None:
+    rings = Rings(per_channel=2, ttl_s=300.0, max_bytes=10**9)
+    crowd = Snapshot(UserSet(range(0, 200_000, 3)))
+    made = sent_to(crowd, 1)
+    made.excluded = crowd
+    rings.append(made, 0.0)
+    assert crowd.size < rings.bytes < 1.5 * crowd.size
+    rings.expire(301.0)
+    assert (crowd.references, rings.bytes) == (0, 0)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet
+from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet, snapshot_of
 
 few = st.sets(st.integers(0, 300) | st.integers(0, 2**32 - 1))
 
@@ -208,3 +208,36 @@ def test_a_number_that_cant_be_somebodys(number: int, user: str) -> None:
     with pytest.raises(ValueError):
         numbers.put_back(number, user)
     assert [*numbers.known()] == [(3, "ada")]
+
+
+def test_a_number_for_a_moment_is_nobodys_to_hold() -> None:
+    numbers = UserNumbers(idle=2)
+    ada = numbers.number_of("ada")
+    assert numbers.number_of("ada") == ada == numbers.find("ada")
+    numbers.hold("bob")
+    assert numbers.number_of("bob") == numbers.find("bob")
+    numbers.number_of("cyd"), numbers.number_of("dee")
+    assert numbers.find("ada") is None and numbers.find("bob") is not None
+    assert numbers.number_of("ada") != ada  # a number is never given twice
+    assert len(numbers) == 3
+
+
+def test_a_snapshot_is_shared_and_anything_else_copied() -> None:
+    users = UserSet([1, 2])
+    one = snapshot_of(users)
+    assert one == users and snapshot_of(one) is one and snapshot_of(users) is not one
+    users.discard(1)
+    assert list(one) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["add", "discard"])
+def test_nobody_changes_a_snapshot(name: str) -> None:
+    audience = Audience()
+    audience.add(1)
+    shared = audience.snapshot()
+    for number in (1, 2):
+        with pytest.raises(TypeError, match=r"copy\(\)"):
+            getattr(shared, name)(number)
+    own = shared.copy()
+    getattr(own, name)(1)
+    assert list(shared) == [1] and list(shared | UserSet([3])) == [1, 3] and audience.snapshot() is shared

@@ -1,0 +1,6 @@
+from hubd.plugin import hookimpl
+
+
+class Plugin:
+    @hookimpl
+    async def hubd_filter_recipients(self) -> None: ...

@@ -1,0 +1,2 @@
+class Plugin:
+    hubd_published = 5

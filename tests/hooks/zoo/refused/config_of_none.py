@@ -1,0 +1,7 @@
+from dataclasses import dataclass
+
+
+class Plugin:
+    @dataclass
+    class Config:
+        greeting: str = "hi"

@@ -1,0 +1,1 @@
+raise RuntimeError("secret in the message")

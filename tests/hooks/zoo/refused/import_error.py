@@ -1,0 +1,4 @@
+import there_is_no_such_module  # noqa: F401
+
+
+class Plugin: ...

@@ -1,0 +1,6 @@
+from hubd.plugin import hookimpl
+
+
+class Plugin:
+    @hookimpl
+    def hubd_published(self, *, live: int) -> None: ...

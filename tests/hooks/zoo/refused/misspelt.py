@@ -1,0 +1,6 @@
+from hubd.plugin import Notification, hookimpl
+
+
+class Plugin:
+    @hookimpl
+    def hubd_publised(self, notification: Notification) -> None: ...
