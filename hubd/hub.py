@@ -9,13 +9,11 @@ from hubd.attendance import Attendance
 from hubd.broker import Broker, LocalBroker
 from hubd.clock import Clock
 from hubd.config import Config
-from hubd.core.channel import Patterns
 from hubd.core.connection import Connection
 from hubd.core.errors import REVOKED, TOO_MANY, Disconnect, Problem
 from hubd.core.identity import Identity, warn_at
 from hubd.core.notification import Notification
 from hubd.core.presence import Presence, State
-from hubd.core.publish import Draft
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import Grant
 from hubd.core.watch import LISTED, Watches
@@ -24,7 +22,7 @@ from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
 from hubd.log_events import log_event
-from hubd.memory import Memory, Receipt
+from hubd.memory import Memory
 from hubd.publishing import Publishing
 from hubd.pump import Pump
 
@@ -80,6 +78,10 @@ class Hub:
         self.on_presence: list[Callable[[str, State, State], None]] = []
         self.attendance.sequence = memory.sequence
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
+        # The way of a notification, without a detour.
+        self.prepare = self.publishing.prepare
+        self.publish = self.publishing.publish
+        self.retract = self.publishing.retract
         self.rates = self.publishing.rates
         self._answers = memory.answers
         self.apply(config)
@@ -119,26 +121,6 @@ class Hub:
     @stopping.setter
     def stopping(self, stopping: bool) -> None:
         self.publishing.stopping = stopping
-
-    # The way of a notification
-
-    def prepare(self, body: Any) -> Draft:
-        """Check a publish body and fill in what its type decides; a ``Problem`` names all that is wrong."""
-        return self.publishing.prepare(body)
-
-    async def publish(
-        self, draft: Draft, publisher: str, identity: Identity | None = None, allowed: Patterns | None = None
-    ) -> tuple[Receipt, bool]:
-        """Publish once; the answer, and whether an earlier call with the same id has it already been for.
-
-        ``publisher`` is whose ids these are (an API key, a user, a plugin); ``identity`` the user who publishes, if it
-        is one; ``allowed`` are the channels that what a segment stands for must be among.
-        """
-        return await self.publishing.publish(draft, publisher, identity, allowed)
-
-    def retract(self, notification: Notification) -> None:
-        """Take a notification back: out of the rings, and off the screens of those who have it."""
-        self.publishing.retract(notification)
 
     # Connections
 

@@ -179,7 +179,8 @@ class Publishing:
         receipt = Receipt(notification.id, self._attendance.cursor(published.sequence), published.live)
         word = notification.priority.word
         log_event(log, "published", id=receipt.id, cursor=receipt.cursor, priority=word, live=receipt.live)
-        self._observers.published.tell(notification, published.live)
+        if self._observers.published.wanted:
+            self._observers.published.tell(notification, published.live)
         if notification.verdicts:
             self._observers.filtered.tell(notification, notification.verdicts)
             notification.verdicts = ()

@@ -87,9 +87,10 @@ class Rings:
     def _keep(self, notification: Notification, names: Iterable[str], now: float) -> None:
         self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
         self.bytes += notification.size + notification.noted * USER_BYTES
-        for users in notification.user_sets:
-            self.bytes += users.size if users.references == 0 else 0
-            users.references += 1
+        if notification.audience or notification.excluded is not None:
+            for users in notification.user_sets:
+                self.bytes += users.size if users.references == 0 else 0
+                users.references += 1
         for name in names:
             ring = self._rings.get(name)
             if ring is None:
@@ -152,9 +153,10 @@ class Rings:
     def _let_go(self, notification: Notification) -> None:
         """No ring has it any more."""
         self.bytes -= notification.size + notification.noted * USER_BYTES
-        for users in notification.user_sets:
-            users.references -= 1
-            self.bytes -= users.size if users.references == 0 else 0
+        if notification.audience or notification.excluded is not None:
+            for users in notification.user_sets:
+                users.references -= 1
+                self.bytes -= users.size if users.references == 0 else 0
         notification.frames = None
         others = tuple(other for other in self._by_id[notification.id] if other is not notification)
         if others:

@@ -58,6 +58,8 @@ def test_the_least_that_can_be_said() -> None:
         ttl_s=86400.0,
         collapse_key=None,
         group=None,
+        type="alert",
+        data=b'{"type":"alert"}',
     )
 
 
@@ -82,6 +84,8 @@ def test_everything_that_can_be_said() -> None:
         ttl_s=3600,
         collapse_key="order-1234",
         group="orders",
+        type="alert",
+        data=b'{"type":"alert","title":"T","data":{"a":[1]}}',
     )
 
 

@@ -24,6 +24,7 @@ from hubd.edge.keys import ApiKeys
 from hubd.edge.origin import Origins
 from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import TokenRefused, Tokens
+from hubd.hooks.calls import Hooks
 from hubd.ids import Ids
 from hubd.tasks import Tasks
 from hubd.testing import FakeClock
@@ -64,7 +65,7 @@ class Door:
         self.clock = FakeClock(NOW)
         self.tickets = Tickets(self.clock, Ids(self.clock, Random(1)))
         keys = ApiKeys(auth.api_keys)
-        self.authenticator = Authenticator(self.tokens, self.tickets, keys, origins, config, dev)
+        self.authenticator = Authenticator(self.tokens, self.tickets, keys, origins, config, Hooks(self.clock), dev)
 
 
 def request(

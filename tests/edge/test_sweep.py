@@ -49,7 +49,13 @@ class World:
 
     def stranger(self) -> Wire:
         """Somebody who hasn't said who he is."""
-        made = Unauthenticated(self.endpoint, "127.0.0.1", form_of(JSON), True, lambda who: self.connect(who)[0])
+
+        async def nobody(token: str) -> Identity:
+            raise AssertionError("he says nothing")
+
+        made = Unauthenticated(
+            self.endpoint, "127.0.0.1", form_of(JSON), True, nobody, lambda who: self.connect(who)[0]
+        )
         self.endpoint.unauthenticated[made] = None
         wire = Wire()
         made.connection_made(wire)
