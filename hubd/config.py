@@ -291,6 +291,8 @@ def _put(raw: dict[str, Any], path: tuple[str, ...], value: object, source: str,
 def _unknown_key(path: Path_, table: type[BaseModel] | None = None) -> str:
     """What to say about a key that isn't declared in its table."""
     table = table or _model_at(path[:-1])
+    if table is not None and not table.model_fields:
+        return "unknown key: there are no options here (a plugin names its own in the attribute `Config` of its class)"
     near = difflib.get_close_matches(str(path[-1]), table.model_fields if table else (), 1)
     return "unknown key" + (f"; did you mean {near[0]}?" if near else "")
 

@@ -13,7 +13,16 @@ FRAMES = 20
 """How many calls of one exception are shown, the last ones."""
 LINKED = 5
 """How many exceptions that led to one another, or that are in one group, are shown."""
-_SPEAKING = (AttributeError, ImportError, NameError, RecursionError, ZeroDivisionError)
+
+
+class PluginError(Exception):
+    """A plugin can't do what it is there for, and the message says to the operator why, and what to do.
+
+    It is shown as it is, in the log too: no secrets in it.
+    """
+
+
+_SPEAKING = (PluginError, AttributeError, ImportError, NameError, RecursionError, ZeroDivisionError, SyntaxError)
 
 
 def described(error: BaseException) -> str:
@@ -21,6 +30,8 @@ def described(error: BaseException) -> str:
     kind = type(error).__qualname__
     if isinstance(error, OSError):
         return f"{kind}: [Errno {error.errno}] {error.strerror}" if error.strerror else kind
+    if isinstance(error, SyntaxError):
+        return f"{kind}: {error.msg}"
     if isinstance(error, _SPEAKING):
         return f"{kind}: {error}"
     return kind

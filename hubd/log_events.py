@@ -88,7 +88,9 @@ EVENTS: dict[str, LogEvent] = {
     # Notifications
     "published": LogEvent(_DEBUG, "A notification was published"),
     # Plugins
-    "plugin_fault": LogEvent(_ERROR, "A plugin failed; the hub goes on without what it had to say"),
+    "plugin_fault": LogEvent(
+        _ERROR, "A plugin failed: what it was asked about was refused (`refused`), or the hub went on without it"
+    ),
     "plugin_switched_off": LogEvent(
         _ERROR, "A plugin failed too often and is switched off: mend what ails it, then `hubd reload` switches it on"
     ),

@@ -20,6 +20,7 @@ from hubd.edge.http import read_body
 from hubd.edge.plugin_routes import Routes
 from hubd.egress import Answer, Egress, EgressFailed, EgressRefused, check_url
 from hubd.egress_guard import allowed_host
+from hubd.faults import PluginError
 from hubd.hooks.catalog import PluginConfig
 from hubd.hooks.handle import PluginHub, PluginLog
 from hubd.hooks.push import Device, Outcome, PushBackend, PushResult
@@ -50,6 +51,7 @@ __all__ = [
     "Patterns",
     "Persistence",
     "PluginConfig",
+    "PluginError",
     "PluginHub",
     "PluginLog",
     "Priority",

@@ -179,7 +179,7 @@ class Publishing:
         receipt = Receipt(notification.id, self._attendance.cursor(published.sequence), published.live)
         word = notification.priority.word
         log_event(log, "published", id=receipt.id, cursor=receipt.cursor, priority=word, live=receipt.live)
-        if self._observers.published.wanted:
+        if self._observers.published.wanted and not notification.is_release:  # that was told when it was published
             self._observers.published.tell(notification, published.live)
         if notification.verdicts:
             self._observers.filtered.tell(notification, notification.verdicts)

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 
 from hubd.config import Config, ConfigError, JwtKey, dotted, load_config
 from hubd.config_base import Section
-from hubd.hooks.catalog import Catalog, PluginError
+from hubd.faults import PluginError
+from hubd.hooks.catalog import Catalog
 from hubd.log_events import log_event
 
 log = logging.getLogger("hubd.reload")

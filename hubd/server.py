@@ -27,8 +27,8 @@ from hubd.edge.app import Edge
 from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
 from hubd.edge.origin import is_loopback
+from hubd.faults import PluginError
 from hubd.hooks.calls import Hooks
-from hubd.hooks.catalog import PluginError
 from hubd.hooks.manager import Plugins
 from hubd.hooks.watchdog import Watchdog
 from hubd.hub import Hub

@@ -17,6 +17,7 @@ from hubd.edge.actions import Actions
 from hubd.edge.tokens import Tokens
 from hubd.edge.websocket import WebSocketConnection
 from hubd.hub import Hub
+from hubd.publishing import Publishing
 from tests.canaries import WORD
 
 
@@ -58,10 +59,10 @@ def fail_later(draft: Draft) -> None:
     logging.getLogger("aiohttp.client").warning(f"strange data: {draft.payload}")
 
 
-prepare = Hub.prepare
+prepare = Publishing.prepare
 
 
-def preparing(self: Hub, body: Any) -> Draft:
+def preparing(self: Publishing, body: Any) -> Draft:
     draft = prepare(self, body)
     if draft.payload["type"] == "later":
         fail_later(draft)
@@ -83,7 +84,7 @@ def write(self: WebSocketConnection, data: bytes, whole: Any = WebSocketConnecti
 
 
 if __name__ == "__main__":
-    Hub.prepare = preparing  # type: ignore[method-assign]  # planted
+    Publishing.prepare = preparing  # type: ignore[method-assign]  # planted
     WebSocketConnection.write = write  # type: ignore[method-assign]  # planted
     plant(Tokens, "verify")
     plant(Actions, "take")

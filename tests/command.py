@@ -31,11 +31,25 @@ def hubd(*arguments: str, cwd: Path | None = None, **environ: str) -> Done:
     return Done(ended.returncode, ended.stdout, ended.stderr)
 
 
+PLUGIN = """
+from hubd.plugin import PluginConfig, SecretStr
+
+class {}:
+    class Config(PluginConfig):
+        subject: str = ""
+        vapid_private_key: SecretStr = SecretStr("")
+
+    def __init__(self, config):
+        pass
+"""
+
+
 def with_plugins(folder: Path, *names: str) -> str:
     """A PYTHONPATH by which a distribution with these plugins is installed; it is made in the folder."""
+    (folder / "hub_extras.py").write_text("".join(PLUGIN.format(name.capitalize()) for name in names))
     info = folder / "hub_extras-1.2.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hub-extras\nVersion: 1.2\n")
-    lines = [f"{name} = hub_extras.{name}" for name in names]
+    lines = [f"{name} = hub_extras:{name.capitalize()}" for name in names]
     (info / "entry_points.txt").write_text("\n".join(["[hubd]", *lines, ""]))
     return f"{folder}:{ROOT}"

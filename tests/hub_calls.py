@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from hubd.core.errors import Problem
-from hubd.hub import Hub, Receipt
+from hubd.hub import Hub
+from hubd.memory import Receipt
 from hubd.testing import RecordingConnection
 
 

@@ -24,6 +24,7 @@ FLOORS = {
     "hubd.counts": BASE,
     "hubd.faults": BASE,
     "hubd.hooks": BASE,
+    "hubd.hooks.brought": EDGE,
     "hubd.hooks.catalog": EDGE,
     "hubd.hooks.handle": EDGE,
     "hubd.hooks.manager": EDGE,
@@ -232,6 +233,16 @@ def impure(modules: list[Module]) -> list[str]:
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in IMPURE_CALLS:
                 broken.append(f"{found.name}:{node.lineno} calls {node.func.id}")
     return broken
+
+
+def plugged(modules: list[Module]) -> list[str]:
+    """hubd never imports a plugin: one is there because the config names it."""
+    return [
+        f"{found.name} imports {imported.target}"
+        for found in modules
+        for imported in imports_of(found)
+        if imported.target.startswith("hubd_")
+    ]
 
 
 def networked(modules: list[Module]) -> list[str]:

@@ -102,7 +102,7 @@ def test_check_config_notes_a_key_that_others_can_read(tmp_path: Path) -> None:
         ("gen-key", "vapid"),
         ("gen-token", "[[auth.jwt]]"),
         ("publish", "hubd publish --stdin"),
-        ("plugins", "doesn't load them yet"),
+        ("plugins", "in which they are called"),
     ],
 )
 def test_the_help_of_every_command_teaches(command: str, taught: str) -> None:

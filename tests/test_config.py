@@ -87,7 +87,7 @@ def test_comments_tell_what_is_not_used_yet() -> None:
             if "Not used yet." in comment and " = " in line and not line.startswith("#"):
                 unused.append(line.split(" = ")[0])
             comment = ""
-    assert unused == ["push_delay_s", "plain_ack", "batch_s", "toast", "url", "plugins"]
+    assert unused == ["push_delay_s", "plain_ack", "batch_s", "toast", "url"]
 
 
 # Where values come from
@@ -331,8 +331,7 @@ def test_settings_without_effect_are_listed_when_they_were_changed(tmp_path: Pat
         plugins.webpush.subject = "x"
     """
     assert load(text, tmp_path).unused_settings() == [
-        "delivery.plain_ack", "store.url", "hubd.plugins", "types.default.batch_s",
-        "types.feed.toast", "plugins.webpush",
+        "delivery.plain_ack", "store.url", "types.default.batch_s", "types.feed.toast", "plugins.webpush",
     ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import tomllib
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
 from pathlib import Path
@@ -14,7 +15,7 @@ from hubd.config import Config
 from hubd.core import protocol
 from hubd.core.errors import DISCONNECTS, STATUS_OF
 from hubd.core.notification import HUB_FIELDS
-from hubd.core.publish import PublishBody
+from hubd.core.publish import CHANNELS, SEGMENT_BYTES, PublishBody
 from hubd.edge.app import Edge
 from hubd.edge.keys import ApiKeys
 from hubd.tasks import Tasks
@@ -151,6 +152,11 @@ def test_every_call_that_is_mentioned_anywhere_exists() -> None:
     assert mentioned <= known
 
 
+def test_how_large_a_segment_may_be() -> None:
+    text = section("Segments")
+    assert f"up to {SEGMENT_BYTES:,} bytes" in text and f"more than {CHANNELS:,} channels" in text
+
+
 def test_the_problem_codes() -> None:
     rows = table(section("Problems"))
     assert {code.strip("`"): int(status) for code, status, _ in rows} == STATUS_OF
@@ -207,6 +213,7 @@ def test_no_word_that_the_code_does_not_know() -> None:
     """Names with an underscore in backticks are the code's: options, codes, fields."""
     known = texts(nodes())
     known |= {ast.unparse(node.target) for node in nodes() if isinstance(node, ast.AnnAssign)}
+    known |= {*tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["entry-points"]["hubd"]}
     prose = outside_of_blocks((ROOT / "README.md").read_text()) + outside_of_blocks(PROTOCOL)
     words = {word for word in ticked(prose) if re.fullmatch(r"[a-z]+(_[a-z]+)+", word)}
     assert len(words) > 40

@@ -1,5 +1,6 @@
 """docs/plugins.md, the hooks' specifications and their rules say the same, and the page's examples do what it says."""
 
+import dataclasses
 import inspect
 import re
 from collections import Counter
@@ -11,11 +12,12 @@ import pytest
 
 from hubd import plugin as public
 from hubd import testing as kit
+from hubd.core.errors import STATUS_OF
 from hubd.core.publish import CHANGEABLE, CHANNELS, SEGMENT_BYTES
 from hubd.edge.health import REASON_CHARS
 from hubd.edge.plugin_routes import HANDLER_S, Routes
 from hubd.hooks import specs
-from hubd.hooks.calls import FAULTS, FAULTS_S
+from hubd.hooks.calls import FAULTS, FAULTS_S, SAMPLE
 from hubd.hooks.driving import CLEANUP_S
 from hubd.hooks.handle import PluginHub, PluginLog
 from hubd.hooks.observers import QUEUE
@@ -105,23 +107,32 @@ async def run(example: str, request: pytest.FixtureRequest) -> Counter[str]:
     return calls
 
 
+OF_OTHERS = ("Options", "What failing does", "Calls to other servers", "The test kit")
+"""Sections that describe no hook and have an example."""
+
+
 @pytest.mark.parametrize("hook", HOOKS)
-async def test_the_example_of_a_hook_calls_it_and_does_what_it_says(hook: str, request: pytest.FixtureRequest) -> None:
-    (example,) = blocks("python example", of(hook))
+async def test_the_examples_of_a_hook_call_it_and_do_what_they_say(hook: str, request: pytest.FixtureRequest) -> None:
+    examples = blocks("python example", of(hook))
+    assert examples
+    for example in examples:
+        assert "assert " in example
+        calls = await run(example, request)
+        assert calls[hook] > 0
+
+
+@pytest.mark.parametrize("title", OF_OTHERS)
+async def test_the_other_examples_do_what_they_say(title: str, request: pytest.FixtureRequest) -> None:
+    (example,) = blocks("python example", section(title, PAGE))
     assert "assert " in example
-    calls = await run(example, request)
-    assert calls[hook] > 0
-
-
-async def test_the_example_of_the_kit_does_what_it_says(request: pytest.FixtureRequest) -> None:
-    (example,) = blocks("python kit", OF_KIT)
-    assert (await run(example, request))["connected"] == 1
+    await run(example, request)
 
 
 def test_every_block_of_python_is_run() -> None:
     kinds = Counter(re.findall(r"(?m)^```python *(\w*)", PAGE))
     assert kinds.pop("title") > 0  # the tutorial's, which tests/test_tutorial.py follows
-    assert kinds == {"imports": 1, "signature": len(HOOKS), "example": len(HOOKS), "kit": 1}
+    examples = sum(len(blocks("python example", of(hook))) for hook in HOOKS) + len(OF_OTHERS)
+    assert kinds == {"imports": 1, "signature": len(HOOKS), "example": examples}
 
 
 # Reference
@@ -183,6 +194,38 @@ def test_the_page_has_all_of_the_kit() -> None:
         assert f"`{name}" in OF_KIT or name in ("Fault", "PluginWorld"), name
 
 
+def fields_in(title: str) -> list[str]:
+    """What a section's table has in its first column."""
+    return [name for row in table(section(title, PAGE)) for name in re.findall(r"`(\w+)`", row[0])]
+
+
+def test_the_page_has_what_identities_are_made_of() -> None:
+    rows = {
+        row[0].strip("`"): row[1].strip("`") for row in table(section("Identity", PAGE), of="argument of `identity_of`")
+    }
+    given = inspect.signature(public.identity_of).parameters.values()
+    wanted = {one.name: "" if one.default is one.empty else repr(one.default).replace("'", '"') for one in given}
+    assert rows == wanted
+    made = public.identity_of("ada", topics=["news"])
+    assert all(hasattr(made, name) for name in wanted)
+    assert (made.topics.match("news"), made.topics.match("gossip"), made.publish.match("news")) == (True, False, False)
+
+
+def test_the_page_has_what_hooks_are_handed() -> None:
+    assert fields_in("ConnectionInfo") == list(public.ConnectionInfo._fields)
+    assert set(fields_in("Draft")) == {field.name for field in dataclasses.fields(public.Draft)} - {"data"}
+    for name in fields_in("Notification"):
+        assert name in public.Notification.__slots__ or isinstance(getattr(public.Notification, name), property), name
+
+
+def test_the_page_has_the_codes_with_their_statuses() -> None:
+    rows = [(row[0].strip("`"), int(row[1])) for row in table(section("Problem", PAGE), of="code")]
+    assert rows == [(code, status) for code, status in STATUS_OF.items() if code in dict(rows)]
+    arguments = list(inspect.signature(public.Problem).parameters)
+    assert f"Problem({as_written('Problem', public.Problem.__init__).partition('(')[2]}`" in section("Problem", PAGE)
+    assert arguments == ["code", "message", "errors", "retry_after"]
+
+
 def test_the_page_names_all_that_is_public() -> None:
     rows = table(CALLED, of="in `hubd.plugin`")
     named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
@@ -199,6 +242,7 @@ def test_the_page_has_the_right_numbers() -> None:
     assert f"At {QUEUE:,} events" in CALLED
     limit_s = inspect.signature(Watchdog).parameters["limit_s"].default
     assert f"After {limit_s * 1000:g} ms a watchdog" in CALLED
+    assert f"at the first {SAMPLE} calls of a hook and then at every {SAMPLE}th" in CALLED
     assert CLEANUP_S == 1.0 and "one more second to clean up" in CALLED
     assert f"A handler has {HANDLER_S:g} seconds" in PAGE
     assert f"{REASON_CHARS} characters" in of("check_health")
@@ -213,3 +257,7 @@ def test_links_lead_somewhere() -> None:
     assert len(links) > len(HOOKS)
     for page, anchor in links:
         assert anchor in anchors[page], f"{page}#{anchor}"
+    files = re.findall(r"\]\((?!https?:)([^)#]+)\)", outside_of_blocks(PAGE))
+    assert files
+    for file in files:
+        assert (ROOT / "docs" / file).is_file(), file

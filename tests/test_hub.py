@@ -10,9 +10,9 @@ from hubd.config_options import Limits, TypeOptions
 from hubd.core.codec import Form
 from hubd.core.errors import Problem
 from hubd.core.notification import Notification, Persistence, Priority
-from hubd.hub import Receipt
+from hubd.memory import Receipt
 from hubd.pump import FEW
-from hubd.testing import MSGPACK_FORM, connect, make_hub
+from hubd.testing import MSGPACK_FORM, connect, identity, make_hub
 from tests.hub_calls import body, got, problem, publish
 
 # --- Publishing
@@ -39,7 +39,7 @@ async def test_what_those_see_who_are_reached() -> None:
     hub, clock, _ = make_hub()
     connection = connect(hub, "ada", ("t",))
     call = {"to": "t", "notification": {"type": "badge", "count": 3}, "id": "x", "priority": "critical"}
-    await hub.publish(hub.prepare(call), "user:bob", sender="bob")
+    await hub.publish(hub.prepare(call), "user:bob", identity("bob"))
     assert connection.notifications() == [
         {
             "id": "x", "type": "badge", "count": 3, "channel": "t", "priority": "critical", "from": "bob",
@@ -197,7 +197,7 @@ async def test_clients_cant_make_it_forget_the_ids_of_a_server() -> None:
     for place in range(10):
         draft = hub.prepare(body("t", id=f"n{place}"))
         user = f"u{place % 5}"
-        assert (await hub.publish(draft, f"user:{user}", user))[1] is False
+        assert (await hub.publish(draft, f"user:{user}", identity(user)))[1] is False
     assert (await hub.publish(order, "key:backend"))[1] is True
     assert len(hub._answers) == 4, "all users share one table"
     clock.advance(hub.config.limits.id_window_s)

@@ -19,7 +19,8 @@ from hubd.counts import LAG_BUCKETS, Counts
 from hubd.hub import Hub
 from hubd.log_events import log_event
 from hubd.logs import TALLY, StderrHandler
-from hubd.metric_table import METRICS, PROCESS, EdgeSizes, Kind, meanings
+from hubd.metric_kinds import EdgeSizes, Kind
+from hubd.metric_table import METRICS, PROCESS, meanings
 from hubd.metrics import LAG_S, SURVEY_S, Metrics, watch_lag
 from hubd.survey import SLICE, survey
 from hubd.tasks import Tasks

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from hubd.metric_table import METRICS, Kind, meanings
+from hubd.metric_kinds import Kind
+from hubd.metric_table import METRICS, meanings
 
 BOARD: dict[str, Any] = json.loads((Path(__file__).parents[1] / "deploy" / "grafana-hubd.json").read_text())
 PANELS: list[dict[str, Any]] = BOARD["panels"]
@@ -80,4 +81,4 @@ def test_panels_have_ids_titles_and_places_of_their_own() -> None:
 
 def test_it_has_a_row_for_each_thing_to_look_at() -> None:
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
-    assert rows == ["Connections", "Traffic", "Latency", "Problems", "Memory and process"]
+    assert rows == ["Connections", "Traffic", "Latency", "Problems", "Memory and process", "Plugins"]

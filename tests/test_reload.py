@@ -14,14 +14,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from hubd import reload as module
 from hubd.config import Config
-from hubd.config_options import Section
+from hubd.config_base import Section
 from hubd.reload import Outcome, Reloader, Source, differences, needs_restart, only_by_restart, without_restart
 from tests.config_files import load
 
 SECRET = "s3cr3t-" * 10
 RESTART = [
     "server.host", "server.port", "server.admin_port", "server.admin_host", "replay.saved_file", "store.url",
-    "hubd.plugins",
+    "hubd.plugins", "hubd.plugin_dirs",
 ]  # fmt: skip
 
 
@@ -46,7 +46,7 @@ OTHER = {
     "auth.durable_grant_s": 1, "auth.jwt": [{"algorithm": "HS256", "key": SECRET}],
     "auth.api_keys": [{"id": "a", "sha256": "ab" * 32}], "delivery.plain_ack": "never",
     "replay.saved_file": "other.rings", "store.url": "sqlite:///other.db", "log.format": "json", "log.level": "debug",
-    "hubd.plugins": ["inbox"],
+    "hubd.plugins": ["inbox"], "hubd.plugin_dirs": ["plugins"],
 }  # fmt: skip
 
 

@@ -13,7 +13,7 @@ from hubd.core.errors import Problem
 from hubd.core.subscriptions import Grant
 from hubd.saved import save, saved_path
 from hubd.saved_file import HEAD, write
-from hubd.testing import FakeClock, ToyBroker, connect, make_hub
+from hubd.testing import FakeClock, ToyBroker, connect, identity, make_hub
 from tests.hub_calls import body, publish
 from tests.saved_world import gaps_of, ids_of, loaded, restarted, resumed
 
@@ -93,7 +93,7 @@ async def test_everything_of_a_notification(path: Path) -> None:
         "notification": {"type": "ü", "deep": [{"a": 1.5, "b": None, "c": 2**63}], "text": "\u2028'\"\\", "z": 0},
         "collapse_key": "order 1", "group": "orders",
     }  # fmt: skip
-    await hub.publish(hub.prepare(call), "user:eve", "eve")
+    await hub.publish(hub.prepare(call), "user:eve", identity("eve"))
     later, later_clock = restarted(hub, path)
     mine = hub.rings.find("x", clock.monotonic())
     its = later.rings.find("x", later_clock.monotonic())
@@ -167,10 +167,10 @@ async def test_an_audience_that_many_share_is_saved_once_and_counted_once(path: 
 async def test_a_retrying_publisher_publishes_once(path: Path) -> None:
     hub, _, _ = make_hub()
     first, _ = await hub.publish(hub.prepare(body("t", id="x")), "key:one")
-    await hub.publish(hub.prepare(body("t", id="x")), "user:ada", "ada")
+    await hub.publish(hub.prepare(body("t", id="x")), "user:ada", identity("ada"))
     later, _ = restarted(hub, path)
     assert await later.publish(later.prepare(body("t", id="x")), "key:one") == (first, True)
-    assert (await later.publish(later.prepare(body("t", id="x")), "user:ada", "ada"))[1] is True
+    assert (await later.publish(later.prepare(body("t", id="x")), "user:ada", identity("ada")))[1] is True
     assert (await later.publish(later.prepare(body("t", id="x")), "key:two"))[1] is False
     with pytest.raises(Problem, match="used for another"):
         await later.publish(later.prepare(body("u", id="x")), "key:one")

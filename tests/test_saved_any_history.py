@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hubd.config import Config
 from hubd.config_options import Replay
 from hubd.hub import Hub
-from hubd.testing import FakeClock, connect, make_hub
+from hubd.testing import FakeClock, connect, identity, make_hub
 from tests.hub_calls import publish
 from tests.saved_world import restarted, resumed
 
@@ -67,7 +67,7 @@ async def live_through(hub: Hub, clock: FakeClock, history: list[Any]) -> None:
             count += 1
             to, ttl, pad = what
             call = {"to": to, "notification": {"type": "t", "text": "x" * pad}, "id": f"n{count}", "ttl": ttl}
-            await hub.publish(hub.prepare(call), "user:zoe" if pad else "backend", "zoe" if pad else None)
+            await hub.publish(hub.prepare(call), "user:zoe" if pad else "backend", identity("zoe") if pad else None)
         elif act == "wait":
             clock.advance(what[0])
         elif act == "retract":

@@ -273,7 +273,7 @@ def test_longer_than_it_was(path: Path) -> None:
 
 
 def test_another_version_and_something_else(path: Path) -> None:
-    put(path, b"hubd saved 2\n" + b"x" * 100)
+    put(path, b"hubd saved 3\n" + b"x" * 100)
     assert why_not(path) == "it is of another version of hubd"
     put(path, b"SQLite format 3\0" + b"x" * 100)
     assert why_not(path) == "it is no file that hubd saved, or damaged"

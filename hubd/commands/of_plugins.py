@@ -47,8 +47,8 @@ def _load(path: Path | None, taken: set[str]) -> dict[str, click.Command]:
     from hubd.clock import SystemClock
     from hubd.commands.common import source_of
     from hubd.config import ConfigError
+    from hubd.faults import PluginError
     from hubd.hooks.calls import Hooks
-    from hubd.hooks.catalog import PluginError
     from hubd.hooks.manager import Plugins
 
     source = source_of(path)

@@ -75,7 +75,7 @@ def default_config(config_path: Path | None, names: tuple[str, ...]) -> None:
 def _plugin_table(name: str, config_path: Path | None) -> str:
     from hubd.config import load_config
     from hubd.config_text import plugin_table_text
-    from hubd.hooks.catalog import PluginError
+    from hubd.faults import PluginError
     from hubd.hooks.catalog import config_class as of
 
     config = read_or_exit(lambda: load_config(config_path, os.environ))

@@ -23,6 +23,7 @@ class Health:
     """What load balancers and container managers ask. Each of ``checks`` gives why the hub isn't ready, or nothing."""
 
     def __init__(self, hub: Hub) -> None:
+        self._hooks = hub.hooks
         self._hook = hub.hooks.check_health
         self.checks: list[Callable[[], str]] = [lambda: "stopping" if hub.stopping else ""]
 
@@ -33,6 +34,7 @@ class Health:
     async def reasons(self) -> list[str]:
         """Why the hub isn't ready, by itself and by what plugins say; nothing when it is."""
         reasons = [reason for check in self.checks if (reason := check())]
+        reasons += [f"{name}: is switched off, and refuses what it is asked about" for name in self._hooks.refusing()]
         for impl in self._hook.impls:
             try:
                 reason = await self._hook.ask(impl)

@@ -1,6 +1,7 @@
 """HTTP calls that plugins add: who may make them, how long they may take, and that a plugin's fault is its own."""
 
 import asyncio
+import inspect
 import re
 from collections.abc import Awaitable, Callable
 
@@ -44,11 +45,11 @@ class Routes:
 
     def public(self, method: str, path: str, handler: PublicHandler) -> None:
         """A call that anybody may make."""
-        self._add(method, path, _called(handler))
+        self._add(method, path, _called(handler, "request"))
 
     def user(self, method: str, path: str, handler: UserHandler) -> None:
         """A call for users: the handler also gets the identity of who is asking."""
-        called = _called(handler)
+        called = _called(handler, "request", "identity")
 
         async def as_user(request: web.Request) -> web.StreamResponse:
             return await called(request, await self._authenticator.user(request))
@@ -62,7 +63,7 @@ class Routes:
         """
         if right not in ("publish", "admin"):
             raise RouteRefused(f"there is no right {right!r}: publish or admin")
-        called = _called(handler)
+        called = _called(handler, "request", "key")
 
         async def as_server(request: web.Request) -> web.StreamResponse:
             return await called(request, self._authenticator.server(request, right))
@@ -116,9 +117,15 @@ class Routes:
         return guarded
 
 
-def _called(handler: Callable[..., Awaitable[web.StreamResponse]]) -> Callable[..., Awaitable[web.StreamResponse]]:
-    if not callable(handler):
-        raise RouteRefused("a handler is a coroutine function that takes a request")
+def _called(
+    handler: Callable[..., Awaitable[web.StreamResponse]], *arguments: str
+) -> Callable[..., Awaitable[web.StreamResponse]]:
+    """A handler that can be called with these."""
+    try:
+        inspect.signature(handler).bind(*arguments)
+    except (TypeError, ValueError):
+        taken = " and ".join(arguments)
+        raise RouteRefused(f"a handler is a coroutine function; this one has to take {taken}") from None
     return handler
 
 

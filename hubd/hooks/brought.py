@@ -6,16 +6,14 @@ from itertools import islice
 from typing import Any
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from hubd.broker import Broker, OnPublication, Published
 from hubd.core.errors import Problem
 from hubd.core.notification import Notification
-from hubd.faults import described
+from hubd.faults import PluginError, described
 from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks, Plugin
-from hubd.hooks.catalog import PluginError
 from hubd.hooks.push import PushBackend
 
 BROKER_S = 10.0
@@ -109,10 +107,8 @@ def metrics_of(plugin: str, registry: CollectorRegistry, taken: set[str]) -> lis
         if twice := sorted(own & (names | taken)):
             raise BadAnswer(f"there is a metric {twice[0][:100]!r} already")
         names |= own
-    # What can't be written is found here, and not in the midst of the others.
-    only = _Only(families)
-    generate_latest(only)
-    openmetrics.generate_latest(only)  # type: ignore[no-untyped-call]  # it has no types
+    # What can't be written is found here, and not in the midst of the others; this form is the stricter one.
+    openmetrics.generate_latest(_Only(families))  # type: ignore[no-untyped-call]  # it has no types
     taken |= names
     return families
 

@@ -264,7 +264,8 @@ class Hooks:
         plugin.faults[kind] += 1
         why = str(error) if isinstance(error, BadAnswer) else ""
         trace = None if isinstance(error, BadAnswer | TooLong) else error
-        log_event(log, "plugin_fault", trace, plugin=plugin.name, where=where, kind=kind, why=why)
+        refused = where in HOOKS and HOOKS[where].fails is Fails.CLOSED
+        log_event(log, "plugin_fault", trace, plugin=plugin.name, where=where, kind=kind, why=why, refused=refused)
         for told in self.on_fault:
             told(plugin, where, kind, error)
         now = self.clock.monotonic()
@@ -273,6 +274,12 @@ class Hooks:
             plugin.is_on = False
             log_event(log, "plugin_switched_off", plugin=plugin.name, faults=FAULTS, within_s=FAULTS_S)
             self._switched(plugin)
+
+    def refusing(self) -> list[str]:
+        """The plugins that are switched off, and without which something is refused to everybody."""
+        closed = [hook for hook in self.each.values() if hook.rule.fails is Fails.CLOSED]
+        off = (impl.plugin for hook in closed for impl in hook.impls if not impl.plugin.is_on)
+        return list(dict.fromkeys(plugin.name for plugin in off))
 
     def switch_on(self) -> None:
         """Give those that are switched off another chance."""

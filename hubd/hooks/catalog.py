@@ -14,7 +14,7 @@ from pydantic import model_validator
 from pydantic.fields import FieldInfo
 
 from hubd.config_base import PLUGIN_NAME, Section
-from hubd.faults import described, place_of
+from hubd.faults import PluginError, described, place_of
 from hubd.hooks.table import HOOKS, PREFIX
 
 GROUP = "hubd"
@@ -23,10 +23,6 @@ OWN = ("apns", "batching", "digest", "email", "fcm", "inbox", "preferences", "qu
 """hubd's own plugins that this version doesn't have yet: a config that names them is told so."""
 FILE_CLASS = "Plugin"
 """What the class is called in a plugin that is a single file."""
-
-
-class PluginError(Exception):
-    """A plugin can't be used. The message says which one, why, and what to do."""
 
 
 class PluginConfig(Section):
@@ -89,7 +85,8 @@ class Found:
             raise
         except BaseException as error:  # importing it runs it: anything can happen
             where = f"{error.filename}:{error.lineno}" if isinstance(error, SyntaxError) else place_of(error)
-            raise PluginError(f"can't be loaded: {described(error)}{f' ({where})' if where else ''}") from error
+            why = f"SyntaxError: {error.msg}" if isinstance(error, SyntaxError) else described(error)
+            raise PluginError(f"can't be loaded: {why}{f' ({where})' if where else ''}") from error
         if not inspect.isclass(found):
             raise PluginError(f"{self.place} is no class")
         return found
@@ -185,6 +182,8 @@ def config_class(plugin: type[Any]) -> type[PluginConfig]:
 
 def wrong_hooks(plugin: type[Any]) -> Iterator[str]:
     """What is wrong with the hooks that a class implements, in sentences."""
+    if plugin.__init__ is not object.__init__ and not _takes_options(plugin):
+        yield "its __init__ has to take its options: def __init__(self, config)"
     for name in dir(plugin):
         method = inspect.getattr_static(plugin, name)
         marked = getattr(method, "hubd_impl", None)
@@ -194,6 +193,14 @@ def wrong_hooks(plugin: type[Any]) -> Iterator[str]:
         elif name.startswith(PREFIX) or marked is not None:
             near = difflib.get_close_matches(hook, HOOKS, 1)
             yield f"there is no hook {name}" + (f"; did you mean {PREFIX}{near[0]}?" if near else "")
+
+
+def _takes_options(plugin: type[Any]) -> bool:
+    try:
+        inspect.signature(plugin).bind(None)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _wrong_method(name: str, hook: str, method: Any, marked: Any) -> Iterator[str]:
@@ -213,7 +220,11 @@ def _wrong_signature(name: str, hook: str, method: Any) -> Iterator[str]:
     from hubd.hooks.specs import arguments_of
 
     known = arguments_of(hook)
-    parameters = list(inspect.signature(method).parameters.values())[1:]
+    taken = list(inspect.signature(method).parameters.values())
+    own, parameters = taken[:1], taken[1:]
+    if not own or own[0].name in known:
+        yield f"{name} has to have `self` as its first argument"
+        return
     for parameter in parameters:
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             yield f"{name}: name its arguments instead of *{parameter.name}; there are: {', '.join(known) or 'none'}"

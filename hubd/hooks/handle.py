@@ -77,7 +77,7 @@ class PluginHub:
         self._hooks = hooks
         self._sleep = sleep
         self._held: dict[str, int] = {}
-        self.tasks = Tasks(on_failure=self._task_failed)
+        self._tasks = Tasks(on_failure=self._task_failed)
 
     # Publishing
 
@@ -190,7 +190,7 @@ class PluginHub:
 
         Start tasks by this alone: nobody waits for others, and the hub cancels them when it stops.
         """
-        task = self.tasks.start(_owned(work), f"{self.name}: {name}")
+        task = self._tasks.start(_owned(work), f"{self.name}: {name}")
         task.add_done_callback(lambda ended: work.close())  # one that was cancelled before it began
         return task
 
@@ -200,6 +200,11 @@ class PluginHub:
 
     def _task_failed(self, name: str, error: BaseException) -> None:
         self._hooks.fault(self._plugin, f"task {name}", "task", error)
+
+
+def tasks_of(handle: PluginHub) -> list[asyncio.Task[Any]]:
+    """What a plugin started by its handle and what hasn't ended; not for plugins, which end their own by themselves."""
+    return handle._tasks.running
 
 
 async def _owned(work: Coroutine[Any, Any, Any]) -> Any:

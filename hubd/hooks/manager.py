@@ -19,13 +19,13 @@ from hubd.config import Config
 from hubd.core.errors import Problem
 from hubd.edge.credentials import Authenticator
 from hubd.edge.plugin_routes import RouteRefused, Routes
-from hubd.faults import described, place_of
+from hubd.faults import PluginError, described, place_of
 from hubd.hooks import specs
 from hubd.hooks.brought import checked_backends, checked_broker, metrics_of
 from hubd.hooks.calls import BadAnswer, Hook, Hooks, Impl, Plugin
-from hubd.hooks.catalog import Catalog, PluginError, wrong_hooks
+from hubd.hooks.catalog import Catalog, wrong_hooks
 from hubd.hooks.driving import TooLong
-from hubd.hooks.handle import PluginHub
+from hubd.hooks.handle import PluginHub, tasks_of
 from hubd.hooks.push import PushBackend
 from hubd.hooks.table import HOOKS, PREFIX
 from hubd.hooks.watchdog import Block
@@ -244,7 +244,7 @@ class Plugins:
         except TimeoutError:
             pass  # the time of the stop is over: what isn't closed by now ends with the process
         self._begun.clear()
-        own = [task for handle in self._handles.values() for task in handle.tasks.running]
+        own = [task for handle in self._handles.values() for task in tasks_of(handle)]
         await _end(own)
         await self._end_left()
 

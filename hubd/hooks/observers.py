@@ -185,6 +185,7 @@ class Observers:
         def take_over() -> None:  # the loop has its turn, so this task is waiting
             nonlocal taken_over
             taken_over = True
+            me.remove_done_callback(self._ran)
             self._for_task.set()
             self._begin_to_run()
 

@@ -190,7 +190,7 @@ def hubd_store_notification(notification: "Notification", recipients: "UserSet")
 
 @hookspec
 def hubd_published(notification: "Notification", live: int) -> None:
-    """A notification was published by this hub.
+    """A notification was published by this hub. What is released later isn't told a second time.
 
     ``notification``: what was published, and under which cursor. ``live``: for how many connections it was queued.
     """

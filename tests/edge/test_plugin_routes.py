@@ -9,7 +9,7 @@ from aiohttp import web
 from hubd.core.errors import Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.hooks.calls import FAULTS
-from hubd.plugin import Routes, hookimpl
+from hubd.plugin import PluginError, Routes, hookimpl
 from hubd.testing import hub_for
 
 
@@ -54,6 +54,23 @@ async def test_what_needs_admin_is_on_the_admin_listener() -> None:
         paths = {route.resource.canonical for route in hub.edge.admin_app.router.routes() if route.resource}
         assert "/api/admin-thing" in paths
         assert not {"/api/act", "/api/me/{thing}", "/api/publish-thing"} & paths
+
+
+class Forgetful:
+    """Its handler takes no identity."""
+
+    @hookimpl
+    def hubd_register_routes(self, routes: Routes) -> None:
+        routes.user("GET", "/api/x", self.x)  # type: ignore[arg-type]  # that is what it is about
+
+    async def x(self, request: web.Request) -> web.Response:
+        return web.Response()
+
+
+async def test_a_handler_that_cant_be_called_is_refused_at_the_start() -> None:
+    with pytest.raises(PluginError, match="this one has to take request and identity"):
+        async with hub_for(Forgetful):
+            pass
 
 
 ERRORS = [RuntimeError, SystemExit, KeyboardInterrupt, asyncio.CancelledError, MemoryError, TimeoutError]

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from hubd.hooks.catalog import Catalog, PluginConfig, PluginError, config_class, wrong_hooks
+from hubd.faults import PluginError
+from hubd.hooks.catalog import Catalog, PluginConfig, config_class, wrong_hooks
 from hubd.plugin import hookimpl
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from hubd.config import Config
+from hubd.faults import PluginError
 from hubd.hooks.calls import FAULTS
-from hubd.hooks.catalog import PluginConfig, PluginError
+from hubd.hooks.catalog import PluginConfig
 from hubd.hooks.manager import Plugins
 from hubd.hooks.watchdog import Block
 from hubd.plugin import Draft, PluginHub, hookimpl

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from hubd.hooks.catalog import PluginError
+from hubd.faults import PluginError
 from hubd.plugin import hookimpl
 from hubd.testing import Other, PluginWorld, hub_for
 from tests.hooks.zoo.starting import ANIMALS, Platform, answers

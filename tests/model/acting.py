@@ -7,7 +7,7 @@ import msgpack
 import orjson
 
 from hubd.core.errors import Problem
-from hubd.hub import Receipt
+from hubd.memory import Receipt
 from hubd.testing import JSON_FORM, MSGPACK_FORM, identity
 from tests.model.acts import MANY, Arrival, End, Grant, Publish, Subscription, Wait
 from tests.model.beside import Beside, Member

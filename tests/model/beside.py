@@ -9,7 +9,7 @@ from hubd.broker import Broker, LocalBroker, OnPublication
 from hubd.core.notification import Notification
 from hubd.edge.actions import Actions
 from hubd.edge.limits import Pace
-from hubd.hub import Receipt
+from hubd.memory import Receipt
 from hubd.testing import make_hub
 from tests.model.durables import Durables
 from tests.model.ledger import Ledger

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from hubd.broker import Broker
-from hubd.hub import Receipt
+from hubd.memory import Receipt
 from hubd.testing import ToyBroker
 from tests.model.acting import Acting
 from tests.model.surroundings import Limits, Loop, Sleepers

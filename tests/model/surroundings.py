@@ -112,7 +112,7 @@ class Faults(logging.Handler):
 
 
 class Tokens:
-    """Stands for the verifying of tokens: each is a made-up word that is known."""
+    """Stands for the authenticator: each token is a made-up word that is known."""
 
     def __init__(self) -> None:
         self._identities: dict[str, Identity] = {}
@@ -123,7 +123,7 @@ class Tokens:
         self._identities[token] = identity(user, patterns)
         return token
 
-    async def verify(self, token: str) -> Identity:
+    async def by_token(self, token: str, address: str) -> Identity:
         """Whose it is."""
         return self._identities[token]
 

@@ -11,7 +11,7 @@ from click import Group
 from click.testing import CliRunner
 from pydantic import ValidationError
 
-from hubd.hooks.catalog import PluginError
+from hubd.faults import PluginError
 from hubd.plugin import PluginConfig, PluginHub, Problem, Routes, hookimpl, identity_of, json_answer
 from hubd.testing import FakeClock, Other, hub_for
 

@@ -99,7 +99,7 @@ class ExitingInit(Animal):
 class InitWithMore(Animal):
     """Wants more than there is."""
 
-    why = "can't be made: TypeError ("
+    why = "its __init__ has to take its options: def __init__(self, config)"
 
     def __init__(self, config: Any, more: Any) -> None:
         pass
@@ -186,7 +186,7 @@ ANIMALS = {
     "no path": routes(("GET", 5, answer), why="5 is no path such as"),
     "two variables": routes(("GET", "/{a}/{a}", answer), why="'/{a}/{a}' has two variables of one name"),
     "no method": routes(("LOOK", "/a", answer), why="a method is one of GET, POST, PUT, PATCH, DELETE, not 'LOOK'"),
-    "no handler": routes(("GET", "/a", None), why="a handler is a coroutine function that takes a request"),
+    "no handler": routes(("GET", "/a", None), why="a handler is a coroutine function; this one has to take request"),
     "routes exit": raises("register_routes", SystemExit, "SystemExit"),
     "waits for routes": answers(
         "register_routes", _Waits, "plugin animal: hubd_register_routes gave something to be awaited"
