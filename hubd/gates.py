@@ -85,9 +85,9 @@ class Gates:
 
     def _verdicts(self, impl: Impl, answer: Any) -> list[Verdict]:
         """What one gate says; nothing of it counts when a part of it is no verdict."""
-        if type(answer) is Waiting:
-            answer.give_up()
         try:
+            if type(answer) is Waiting:
+                answer.close()
             verdicts = [answer] if isinstance(answer, Verdict) else list(islice(answer, VERDICTS + 1))
             if len(verdicts) > VERDICTS or not all(isinstance(verdict, Verdict) for verdict in verdicts):
                 raise TypeError

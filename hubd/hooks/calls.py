@@ -130,9 +130,11 @@ class Hook:
             return None
         return answer
 
-    def not_declared(self, impl: Impl, answer: "Waiting") -> None:
+    def not_declared(self, impl: Impl, answer: Any) -> None:
         """A plain function gave something to be awaited where nothing can be."""
-        answer.give_up()
+        if isinstance(answer, Waiting | CoroutineType):
+            with suppress(BaseException):  # it may ignore that it is told to end
+                answer.close()
         what = f"hubd_{self.name} gave something to be awaited, but wasn't declared with `async def`"
         self.failed(impl, BadAnswer(what))
 
@@ -184,10 +186,9 @@ class Waiting:
         finally:
             self._impl.seconds += timer() - begun
 
-    def give_up(self) -> None:
-        """Nobody will wait for it."""
-        with suppress(BaseException):  # it may ignore that it is told to end
-            self._coroutine.close()
+    def close(self) -> None:
+        """Nobody will wait for it. It may raise anything, as a plugin's coroutine ends by this."""
+        self._coroutine.close()
 
 
 async def _awaited(answer: Any) -> Any:

@@ -6,6 +6,7 @@ with it until its queue is empty, and another one takes over the others.
 """
 
 import asyncio
+import inspect
 import logging
 from collections import Counter, deque
 from typing import Any
@@ -152,60 +153,77 @@ class Observers:
                 if queue.events and not queue.busy:
                     self._for_task.set()
                 continue
-            events = queue.events
-            for _ in range(min(SLICE, len(events))):
-                if events:  # it may have been switched off meanwhile
-                    hook, impl, args = events.popleft()
-                    if type(answer := hook.step((impl,), 0, *args)[1]) is Waiting:
-                        hook.not_declared(impl, answer)
-            if events:
+            self._tell_now(queue.events)
+            if queue.events:
                 self.wake()
+
+    def _tell_now(self, events: deque[_Event]) -> None:
+        for told in range(min(SLICE, len(events))):
+            if not events:  # it has been switched off meanwhile
+                return
+            hook, impl, args = events.popleft()
+            if told == 0:  # the usual way, which also measures; the others by the shortest one
+                _, answer = hook.step((impl,), 0, *args)
+            else:
+                impl.calls += 1
+                try:
+                    answer = impl.call(*args)
+                except BaseException as error:
+                    hook.raised(impl, error)
+                    continue
+            if answer is not None and (type(answer) is Waiting or inspect.isawaitable(answer)):
+                hook.not_declared(impl, answer)
 
     async def _run(self) -> None:
         """Tell those who may wait; ends when another task has taken over."""
-        while True:
-            await self._for_task.wait()
-            self._for_task.clear()
-            for queue in list(self.queues.values()):
-                if not queue.waits or not queue.events or queue.busy:
-                    continue
-                if await self._tell_some(queue):
-                    return
-                if queue.events:
-                    self._for_task.set()
-            await asyncio.sleep(0)
-
-    async def _tell_some(self, queue: Queue) -> bool:
-        """Tell one plugin some of what waits for it; True when it took a while, and another task has taken over."""
-        queue.busy = True
-        taken_over = False
         me = asyncio.current_task()
-        assert me is not None and self._tasks is not None
+        assert me is not None
+        shift = _Shift()
 
-        def take_over() -> None:  # the loop has its turn, so this task is waiting
-            nonlocal taken_over
-            taken_over = True
+        def take_over() -> None:  # the loop has its turn, so this task is waiting for a plugin
+            shift.end()
             me.remove_done_callback(self._ran)
             self._for_task.set()
             self._begin_to_run()
 
-        watch = asyncio.get_running_loop().call_soon(take_over)
+        while not shift.is_over():
+            await self._for_task.wait()
+            self._for_task.clear()
+            watch = asyncio.get_running_loop().call_soon(take_over)
+            try:
+                for queue in list(self.queues.values()):
+                    if queue.waits and queue.events and not queue.busy:
+                        await self._tell_some(queue, shift)
+                    if shift.is_over():  # the other one sees to the rest
+                        break
+                    if queue.waits and queue.events:
+                        self._for_task.set()
+            finally:
+                watch.cancel()
+            await asyncio.sleep(0)
+
+    async def _tell_some(self, queue: Queue, shift: "_Shift") -> None:
+        """Tell one plugin some of what waits for it; all of it, when that took a while and another has taken over."""
+        me = asyncio.current_task()
+        assert me is not None and self._tasks is not None
+        queue.busy = True
         told = 0
         try:
-            while queue.events and (taken_over or told < SLICE):
+            while queue.events and (told < SLICE or shift.is_over()):
                 hook, impl, args = queue.events.popleft()
-                await hook.ask(impl, *args)
+                if type(answer := hook.step((impl,), 0, *args)[1]) is Waiting:
+                    await answer.rest()
                 told += 1
-                if told % SLICE == 0 or me.cancelling():
+                if told % SLICE == 0 and shift.is_over():
                     await asyncio.sleep(0)
+                if me.cancelling():
+                    await asyncio.sleep(0)  # raises
         except asyncio.CancelledError as error:
             if not self._tasks.closed:  # nobody but the plugin itself did that
                 hook.failed(impl, error)
             raise
         finally:
-            watch.cancel()
             queue.busy = False
-        return taken_over
 
     async def flush(self, timeout_s: float) -> bool:
         """Wait until everybody has been told everything; False when that took too long."""
@@ -223,3 +241,18 @@ class Observers:
     def lost(self) -> Counter[str]:
         """How many events each plugin missed."""
         return Counter({name: queue.lost for name, queue in self.queues.items()})
+
+
+class _Shift:
+    """Whether a task that tells plugins is the one who does so now, or has stayed with a slow one."""
+
+    def __init__(self) -> None:
+        self._is_over = False
+
+    def end(self) -> None:
+        """Another task goes on."""
+        self._is_over = True
+
+    def is_over(self) -> bool:
+        """Whether it has stayed behind."""
+        return self._is_over

@@ -1,7 +1,9 @@
 """A hub for the tests of a plugin, in one call: ``async with hub_for(Greeter, {"greeting": "hi"}) as hub``."""
 
 import asyncio
+import difflib
 import heapq
+import inspect
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from random import Random
@@ -28,6 +30,8 @@ from hubd.tasks import Tasks
 from hubd.testing.kit import FakeClock, RecordingConnection, connect, identity
 
 STOP_S = 5.0
+NEAR = 10
+"""How many metrics are named when the one that was asked for isn't there."""
 REAL_STEP_S = 0.002
 SETTLE_TURNS = 5000
 QUIET_TURNS = 20
@@ -275,14 +279,17 @@ class PluginWorld:
             return HttpAnswer(response.status, response.headers, await response.read())
 
     async def metric(self, name: str, **labels: str) -> float:
-        """The value of a metric in `/metrics`; ``KeyError`` when it isn't there."""
+        """The value of a metric in `/metrics`; ``KeyError`` when it isn't there, with those that are like it."""
         answer = await self.request("GET", "/metrics", key=True)
         wanted = "".join(f'{label}="{value}",' for label, value in sorted(labels.items())).rstrip(",")
         line = f"{name}{{{wanted}}} " if wanted else f"{name} "
-        for found in answer.body.decode().splitlines():
+        there = answer.body.decode().splitlines()
+        for found in there:
             if found.startswith(line):
                 return float(found.removeprefix(line))
-        raise KeyError(line.strip())
+        near = [found.rpartition(" ")[0] for found in there if found.startswith(name)]
+        near += difflib.get_close_matches(name, {found.partition("{")[0].partition(" ")[0] for found in there})
+        raise KeyError(f"{line.strip()}; there are: {', '.join(near[:NEAR]) or 'none like it'}")
 
 
 def _checked(plugin: type[Any], config: Mapping[str, Any] | BaseModel | None) -> BaseModel:
@@ -310,6 +317,8 @@ async def hub_for(
     plugins. ``timeout_s`` shortens what hooks may take. The hub puts up with a plugin's faults; here they make the test
     fail at the end, unless ``allow_faults``.
     """
+    if not inspect.isclass(plugin):
+        raise TypeError("hub_for takes the class of a plugin, and makes the instance itself")
     world = PluginWorld(settings or {}, seed, timeout_s, clock)
     world.name = name or plugin.__name__.lower()
     world.plugin = world.add(Other(world.name, plugin, config))

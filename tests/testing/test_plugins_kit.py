@@ -270,6 +270,24 @@ async def test_a_publish_needs_not_wait_for_everybody() -> None:
         assert (hub.plugin.notes, len(ada.notifications())) == (["noted ada"], 1)
 
 
+async def test_users_publish() -> None:
+    class Asked:
+        @hookimpl
+        def hubd_startup(self) -> None:
+            self.by: list[Any] = []
+
+        @hookimpl
+        def hubd_authorize_publish(self, publisher: str, identity: Any) -> None:
+            self.by.append((publisher, identity and identity.tags))
+
+    async with hub_for(Asked) as hub:
+        ada = hub.connect("ada")
+        for who in (None, "bob", identity_of("eve", tags=["staff"])):
+            await hub.publish("notifications", as_user=who)
+        assert hub.plugin.by == [("key:test", None), ("user:bob", ()), ("user:eve", ("staff",))]
+        assert [one.get("from") for one in ada.notifications()] == [None, "bob", "eve"]
+
+
 async def test_the_test_has_a_handle_of_its_own() -> None:
     async with hub_for(Noting) as hub:
         await hub.handle.subscribe("ada", ["news"])
@@ -306,6 +324,18 @@ async def test_metrics_are_read_by_name_and_labels() -> None:
         for name, labels in (("hubd_hook_calls_total", {"hook": "connected"}), ("hubd_hook", {})):
             with pytest.raises(KeyError):
                 await hub.metric(name, **labels)
+        with pytest.raises(KeyError, match=r'there are: hubd_plugin_up{plugin="noting"}'):
+            await hub.metric("hubd_plugin_up")
+        with pytest.raises(KeyError, match=r"there are: hubd_plugin_up"):
+            await hub.metric("hubd_plugins_up")
+        with pytest.raises(KeyError, match=r"none like it"):
+            await hub.metric("zzz")
+
+
+async def test_it_is_the_class_that_is_handed_in() -> None:
+    with pytest.raises(TypeError, match="takes the class"):
+        async with hub_for(Quiet()):  # type: ignore[arg-type]  # that is what is tested
+            raise AssertionError("it mustn't get here")
 
 
 async def test_options_are_handed_over_again() -> None:
