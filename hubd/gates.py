@@ -1,10 +1,10 @@
 """Gates: who of those whom a notification is meant for doesn't get it now, by what plugins say. Once for all."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from hubd.core.channel import Channel, Kind
+from hubd.core.channel import Channel, Kind, parse_channel
 from hubd.core.notification import Notification
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import DurableSubscriptions
@@ -49,7 +49,7 @@ class Gates:
             sets.append(UserSet(alone))
         return _union(sets)
 
-    def judge(self, notification: Notification, channels: Iterable[Channel]) -> None:
+    def judge(self, notification: Notification, channels: Sequence[Channel]) -> None:
         """Have it judged for those for whom it hasn't been yet: all, or who has joined since."""
         if not self._hook.impls or notification.is_release:
             return
@@ -62,6 +62,29 @@ class Gates:
         left = everybody if judged is None else everybody - judged
         if judged is not None and not left:
             return
+        if kept_from := self._ask(notification, left):
+            notification.excluded = _together(notification.excluded, kept_from)
+
+    def keep_judged(self, notification: Notification, channels: Sequence[Channel]) -> None:
+        """Remember whom it was judged for, as far as others may come and read it later."""
+        if notification.judged is not None:
+            is_private = all(channel.kind is Kind.USER for channel in channels)
+            notification.judged = None if is_private else snapshot_of(notification.judged)
+
+    def judge_late(self, notification: Notification, number: int) -> int:
+        """Have it judged for a user (by number) who comes to read it, and wasn't there when it was published.
+
+        Gives how many more sets of the notification's own he is in for that.
+        """
+        if not self._hook.impls or notification.is_release or notification.was_judged(number):
+            return 0
+        if all(parse_channel(name).kind is Kind.USER for name in notification.channels):
+            return 0  # his own: he was asked about
+        kept_from = self._ask(notification, UserSet([number]))
+        return notification.record_judged(number, is_kept=any(number in users for users in kept_from))
+
+    def _ask(self, notification: Notification, left: UserSet) -> list[UserSet]:
+        """Ask the gates about some users, and note their verdicts; gives whom it is kept from, and maybe others."""
         impls = self._hook.impls
         kept_from: list[UserSet] = []
         place, answer = self._hook.step(impls, 0, notification, left)
@@ -71,8 +94,7 @@ class Gates:
                 if Way.LIVE in verdict.way and verdict.users:
                     kept_from.append(verdict.users)
             place, answer = self._hook.step(impls, place + 1, notification, left)
-        if kept_from:
-            notification.excluded = _together(notification.excluded, kept_from)
+        return kept_from
 
     def _take(self, notification: Notification, plugin: str, verdict: Verdict, left: UserSet) -> UserSet:
         """Note a verdict; gives whom the next gate is asked about."""

@@ -185,7 +185,11 @@ class Hub:
         """A notification that a ring still has and that this user was meant to get, and his channel; None: none."""
         number = self.numbers.find(user)
         for notification in self.rings.find_all(id, self.clock.monotonic()):
-            if (channel := notification.channel_to(user, number)) is not None:
+            channel = notification.channel_to(user, number)
+            if channel is not None and number is not None:
+                self.publishing.judge_late(notification, number)
+                channel = None if notification.excludes(number) else channel
+            if channel is not None:
                 return notification, channel
         return None
 
@@ -289,6 +293,7 @@ class Hub:
     def maintain(self) -> None:
         """What is due once a second: old ring entries, ended grace, lapsed grants, presence frames."""
         now = self.clock.monotonic()
+        self.hooks.switching.maintain()
         self.rings.expire(now)
         self._answers.expire()
         self.durables.lapse(self.clock.now())

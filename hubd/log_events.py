@@ -92,7 +92,8 @@ EVENTS: dict[str, LogEvent] = {
         _ERROR, "A plugin failed: what it was asked about was refused (`refused`), or the hub went on without it"
     ),
     "plugin_switched_off": LogEvent(
-        _ERROR, "A plugin failed too often and is switched off: mend what ails it, then `hubd reload` switches it on"
+        _ERROR,
+        "A plugin failed too often and is switched off for a while: mend what ails it; `hubd reload` switches it on",
     ),
     "plugin_switched_on": LogEvent(_INFO, "A plugin that was switched off is on again"),
     "plugin_events_lost": LogEvent(

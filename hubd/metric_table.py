@@ -276,7 +276,7 @@ METRICS = (
     Metric(
         "hubd_plugin_events_waiting",
         _GAUGE,
-        "What has happened and a plugin is still to be told of; 10,000 at most.",
+        "What has happened and a plugin is still to be told of; 50,000 at most.",
         lambda now: {(name,): len(queue.events) for name, queue in now.hub.observers.queues.items()},
         ("plugin",),
     ),

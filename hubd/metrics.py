@@ -81,7 +81,7 @@ class Metrics:
             return metrics_of(name, registry, taken)
         except BaseException as error:  # also what would end the hub
             kind = "bad_answer" if isinstance(error, BadAnswer) else "raised"
-            self._hub.hooks.fault(plugin, "metrics", kind, error)
+            self._hub.hooks.fault(plugin, "metrics", kind, error, provoked=True)
             return []
 
     def describe(self) -> Iterable[Family]:

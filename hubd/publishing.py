@@ -1,7 +1,7 @@
 """The way of a notification, from its draft to the outboxes of those who are to get it."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,7 @@ from hubd.core.registry import Registry
 from hubd.core.users import Snapshot, UserSet
 from hubd.counts import Counts
 from hubd.gates import Gates
-from hubd.hooks.calls import BadAnswer, Hooks, Impl, Waiting
+from hubd.hooks.calls import BadAnswer, Failed, Hooks, Impl, Waiting
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
 from hubd.log_events import log_event
@@ -71,7 +71,9 @@ class Publishing:
         self.rates = Rates()
         self.gates = Gates(hooks.filter_recipients, registry, memory.durables, memory.numbers, counts)
         self.stopping = False
+        self._under_way: dict[Notification, None] = {}  # those that this hub is publishing
         self.apply(config)
+        memory.rings.judge_late = self.judge_late
         broker.start(self.on_publication, memory.sequence)
 
     def apply(self, config: Config) -> None:
@@ -175,16 +177,30 @@ class Publishing:
         """Give it its place in the sequence, and have it brought to everybody."""
         if not notification.channels:  # a segment that nobody is in
             return Receipt(notification.id, self._attendance.cursor(), 0)
-        published = await self._broker.publish(notification)
+        if self._hooks.filter_recipients.impls:
+            self._under_way[notification] = None
+        try:
+            published = await self._broker.publish(notification)
+        finally:
+            self._under_way.pop(notification, None)
         receipt = Receipt(notification.id, self._attendance.cursor(published.sequence), published.live)
         word = notification.priority.word
         log_event(log, "published", id=receipt.id, cursor=receipt.cursor, priority=word, live=receipt.live)
         if self._observers.published.wanted and not notification.is_release:  # that was told when it was published
             self._observers.published.tell(notification, published.live)
+        self._tell_filtered(notification)  # behind `published`
+        return receipt
+
+    def _tell_filtered(self, notification: Notification) -> None:
         if notification.verdicts:
             self._observers.filtered.tell(notification, notification.verdicts)
             notification.verdicts = ()
-        return receipt
+
+    def judge_late(self, notification: Notification, number: int) -> None:
+        """Ask gates about a user (by number) who is about to read what was published when he wasn't there."""
+        if self._hooks.filter_recipients.impls and (count := self.gates.judge_late(notification, number)):
+            self._rings.note_user(notification, count)
+            self._tell_filtered(notification)
 
     # What plugins make of it
 
@@ -251,7 +267,7 @@ class Publishing:
         while True:
             try:
                 place, answer = hook.step(impls, place, notification, recipients)
-            except Problem:
+            except Failed:
                 if must:
                     raise
                 place = hook.at + 1
@@ -261,7 +277,7 @@ class Publishing:
             if type(answer) is Waiting:
                 try:
                     await answer.rest()
-                except Problem:
+                except Failed:
                     if must:
                         raise
             place += 1
@@ -279,10 +295,14 @@ class Publishing:
             self.rates.note(channel.name, now)
         if self._hooks.filter_recipients.impls:
             self.gates.judge(notification, channels)
-        notification.judged = None
-        if not notification.live_only:
+        if notification.live_only:
+            notification.judged = None
+        else:
+            self.gates.keep_judged(notification, channels)
             notification.audience = self._audience(channels)
         self._rings.append(notification, now)
+        if notification not in self._under_way:  # another hub's
+            self._tell_filtered(notification)
         if len(channels) == 1:
             return self._fan_out(notification, channels[0])
         return self._fan_out_to_many(notification, channels)
@@ -301,7 +321,7 @@ class Publishing:
     def _fan_out(self, notification: Notification, channel: Channel) -> int:
         recipients = self._registry.members(channel)
         if notification.excluded is not None:
-            recipients = _without(notification.excluded, recipients)
+            recipients = self._without(notification.excluded, recipients)
         if len(recipients) <= FEW:
             live = self._pump.fan_out_now(notification, channel.name, list(recipients))
         else:
@@ -315,14 +335,23 @@ class Publishing:
         reached: dict[Connection, None] = {}
         live = 0
         for channel in channels:
-            members: Iterable[Connection] = self._registry.members(channel)
+            members = self._registry.members(channel)
             if notification.excluded is not None:
-                members = _without(notification.excluded, members)
+                members = self._without(notification.excluded, members)
             fresh = [connection for connection in members if connection not in reached]
             live += self._pump.fan_out(notification, channel.name, fresh)
             reached.update(dict.fromkeys(fresh))
         self._pump.run_soon()
         return live if notification.live_only else len(reached)
+
+    def _without(self, excluded: UserSet, members: Collection[Connection]) -> list[Connection]:
+        """The members of a channel but the connections of these users: at the price of the smaller of both."""
+        out = excluded & self._registry.present.users
+        if len(out) > len(members) // 4:
+            return [one for one in members if one.user is not None and one.user.number not in excluded]
+        users = (self._registry.users[self._numbers.id_of(number) or ""] for number in out)
+        leave_out = {connection: None for user in users for connection in user.connections}
+        return [one for one in members if one not in leave_out]
 
     # Afterwards
 
@@ -331,7 +360,9 @@ class Publishing:
         now = self._clock.monotonic()
         copies = [copy for copy in self._rings.find_all(notification.id, now) if copy.body == notification.body]
         told: dict[Connection, None] = {}
+        notification.is_retracted = True
         for copy in copies or [notification]:
+            copy.is_retracted = True
             self._rings.retract(copy, now)
             for name in copy.channels:
                 told.update(dict.fromkeys(self._registry.members(parse_channel(name))))
@@ -341,8 +372,10 @@ class Publishing:
     async def release(self, notification: Notification, users: Iterable[str]) -> Receipt:
         """Bring a notification to users from whom it had been kept: by their own channels, under its id.
 
-        No gate is asked any more. Its ttl has stood still meanwhile.
+        No gate is asked any more. Its ttl has stood still meanwhile. What was taken back meanwhile stays so.
         """
+        if notification.is_retracted:
+            return Receipt(notification.id, self._attendance.cursor(), 0)
         left_s = notification.expires_at - notification.kept_at
         if not notification.kept_at:  # no ring took it
             left_s = notification.expires_at - self._clock.monotonic() + self._clock.now() - notification.sent_at / 1000
@@ -355,7 +388,3 @@ class Publishing:
             if connection.control:
                 connection.outbox.append(frame.of(connection.form))
                 self._pump.schedule(connection)
-
-
-def _without(excluded: UserSet, members: Iterable[Connection]) -> list[Connection]:
-    return [one for one in members if one.user is not None and one.user.number not in excluded]

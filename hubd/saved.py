@@ -95,10 +95,12 @@ def _users_named(memory: Memory) -> UserSet:
     named = UserSet()
     seen: dict[int, None] = {}
     for notification, _ in memory.rings.kept():
-        for users in notification.user_sets:
+        for _, users in notification.audience:
             if id(users) not in seen:  # one set may be that of very many notifications
                 seen[id(users)] = None
                 named |= users
+        if (kept_from := notification.kept_from) is not None:
+            named |= kept_from
         for late in (notification.replayed or {}).values():
             named |= late
         if notification.acked is not None:
@@ -109,10 +111,13 @@ def _users_named(memory: Memory) -> UserSet:
 def _rings(memory: Memory, now: float) -> Iterator[Record]:
     """The kept notifications, each behind those sets of users that it is the first to share with others."""
     places: dict[int, int] = {}
+    dumped: list[UserSet] = []  # so that none of them goes, and another one gets its id()
     for notification, names in memory.rings.kept():
-        for users in notification.user_sets:
+        kept_from = notification.kept_from
+        for users in (*(users for _, users in notification.audience), *([] if kept_from is None else [kept_from])):
             if id(users) not in places:
                 places[id(users)] = len(places)
+                dumped.append(users)
                 yield "set", users.dump()
         replayed = notification.replayed or {}
         yield (
@@ -129,7 +134,7 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
             tuple((topic, places[id(users)]) for topic, users in notification.audience),
             tuple((topic, users.dump()) for topic, users in replayed.items()),
             notification.acked.dump() if notification.acked is not None else b"",
-            places[id(notification.excluded)] if notification.excluded is not None else None,
+            places[id(kept_from)] if kept_from is not None else None,
         )
 
 

@@ -9,6 +9,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
@@ -167,6 +168,7 @@ class Daemon:
         watch = self._tasks.start(self._break_off_when_stopped(starting), "break off the start")
         await self._plugins.start()
         watch.cancel()
+        self._edge.hub.observers.start(self._tasks)
         url = await self._open()
         self._edge.start()
         # What is here now stays: the collector needn't look at it again whenever many connections come.
@@ -238,7 +240,6 @@ class Daemon:
             hooks=plugins.hooks,
         )
         plugins.attach(hub, random)
-        hub.observers.start(self._tasks)
         self._watchdog = Watchdog(loop, plugins.blocked, clock=self._clock, owner=plugins.owner)
         dev_key, digest = new_key("dev")
         always = [ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin"))] if self._dev else []
@@ -346,11 +347,18 @@ class Daemon:
         main, *_ = self._sites  # that of the admins goes on saying that the hub isn't ready, and why
         await main.stop()  # who comes now is refused by the system, and may find another hub
         await self._edge.stop(until)
+        main_runner, *others = self._runners
+        left_s = until - self._clock.monotonic()
+        await self._clean_up([main_runner], left_s - min(PLUGINS_S, left_s / 2))  # who is still asking has plugins, too
         await self._edge.hub.observers.flush(min(FLUSH_S, max(0.1, until - self._clock.monotonic())))
         await self._plugins.stop(min(PLUGINS_S, max(0.1, until - self._clock.monotonic())))
-        with suppress(TimeoutError):  # requests that aren't through by then are cut when the loop ends
-            async with asyncio.timeout(max(0.0, until - self._clock.monotonic())):
-                await asyncio.gather(*(runner.cleanup() for runner in self._runners))
+        await self._clean_up(others, until - self._clock.monotonic())
+
+    async def _clean_up(self, runners: Sequence[web.AppRunner], within_s: float) -> None:
+        """Wait for requests that are under way; those that aren't through by then are cut when the loop ends."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, within_s)):
+                await asyncio.gather(*(runner.cleanup() for runner in runners))
 
     def _save(self) -> None:
         """Leave what the hub remembers to the next start."""

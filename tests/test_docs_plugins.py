@@ -17,12 +17,14 @@ from hubd.core.publish import CHANGEABLE, CHANNELS, SEGMENT_BYTES
 from hubd.edge.health import REASON_CHARS
 from hubd.edge.plugin_routes import HANDLER_S, Routes
 from hubd.hooks import specs
-from hubd.hooks.calls import FAULTS, FAULTS_S, SAMPLE
+from hubd.hooks.calls import SAMPLE
 from hubd.hooks.driving import CLEANUP_S
-from hubd.hooks.handle import PluginHub, PluginLog
+from hubd.hooks.handle import DEPTH, PluginHub, PluginLog
 from hubd.hooks.observers import QUEUE
+from hubd.hooks.switching import FAULTS, FAULTS_S, OFF_MOST_S, OFF_S, STALL_S
 from hubd.hooks.table import HOOKS
 from hubd.hooks.watchdog import Watchdog
+from hubd.server import PLUGINS_S
 from hubd.testing import PluginWorld, hub_for
 from tests.docs import ROOT, blocks, headings, outside_of_blocks, section, slugs, table
 from tests.hook_pages import rule_line, signature, table_row
@@ -100,14 +102,17 @@ async def run(example: str, request: pytest.FixtureRequest) -> Counter[str]:
     for code in (*blocks("python imports", PAGE), example):
         exec(compile(code, "docs/plugins.md", "exec"), space)
     tests = [found for name, found in space.items() if name.startswith("test_")]
-    assert len(tests) == 1
-    wanted = inspect.signature(tests[0]).parameters
-    given = {name: request.getfixturevalue(name) for name in wanted if name != "hub_for"}
-    await tests[0](hub_for=partial(hub_for, opened=partial(counting, calls)), **given)
+    assert tests
+    for test in tests:
+        wanted = inspect.signature(test).parameters
+        given = {name: request.getfixturevalue(name) for name in wanted if name != "hub_for"}
+        await test(hub_for=partial(hub_for, opened=partial(counting, calls)), **given)
     return calls
 
 
-OF_OTHERS = ("Options", "What failing does", "Calls to other servers", "The test kit")
+OF_OTHERS = (
+    "Options", "What failing does", "Users as numbers", "Gates and verdicts", "Calls to other servers", "The test kit",
+)  # fmt: skip
 """Sections that describe no hook and have an example."""
 
 
@@ -116,7 +121,7 @@ async def test_the_examples_of_a_hook_call_it_and_do_what_they_say(hook: str, re
     examples = blocks("python example", of(hook))
     assert examples
     for example in examples:
-        assert "assert " in example
+        assert "assert " in example or "pytest.raises" in example
         calls = await run(example, request)
         assert calls[hook] > 0
 
@@ -238,11 +243,18 @@ def test_the_page_names_the_methods_of_the_log() -> None:
 
 
 def test_the_page_has_the_right_numbers() -> None:
+    assert (OFF_S, OFF_MOST_S) == (60.0, 3600.0)
+    assert "after a minute, the next time after two, and so on up to an hour" in CALLED
+    assert f"within {STALL_S:g} seconds of one another count as one fault" in CALLED
+    provoked = [hook for hook, rule in HOOKS.items() if rule.is_provoked]
+    assert provoked == ["check_health"] and "faults of routes, of [`hubd_check_health`]" in CALLED
     assert (FAULTS, FAULTS_S) == (5, 60.0) and "Five faults within a minute" in CALLED
     assert f"At {QUEUE:,} events" in CALLED
     limit_s = inspect.signature(Watchdog).parameters["limit_s"].default
     assert f"After {limit_s * 1000:g} ms a watchdog" in CALLED
     assert f"at the first {SAMPLE} calls of a hook and then at every {SAMPLE}th" in CALLED
+    assert f"at most {PLUGINS_S:g} seconds." in of("shutdown")
+    assert f"at most {DEPTH} deep" in OF_HUB
     assert CLEANUP_S == 1.0 and "one more second to clean up" in CALLED
     assert f"A handler has {HANDLER_S:g} seconds" in PAGE
     assert f"{REASON_CHARS} characters" in of("check_health")

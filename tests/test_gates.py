@@ -10,7 +10,7 @@ from hubd.core.connection import Connection
 from hubd.core.notification import Notification
 from hubd.core.users import Snapshot, UserSet
 from hubd.core.verdict import Verdict, Way, digest, drop, hold
-from hubd.hooks.calls import FAULTS
+from hubd.hooks.switching import FAULTS
 from hubd.testing import Other, hub_for
 from tests.gates_world import Gate, gate, got, keeping
 
@@ -38,7 +38,7 @@ async def test_who_is_kept_out_gets_nothing_by_any_channel(to: Any, verdict: Cal
         assert hub.plugin.told == [("n1", [("gate", verdict.__name__, "muted", ["bob"])])]
         assert await hub.metric("hubd_withheld_total", plugin="gate", action=verdict.__name__) == 1
         kept = hub.hub.rings.find("n1", hub.clock.monotonic())
-        assert kept is not None and kept.verdicts == () and kept.judged is None  # all that it's kept with is whom
+        assert kept is not None and kept.verdicts == ()  # they were told
 
 
 async def test_live_counts_connections_of_those_who_get_it() -> None:
@@ -99,9 +99,11 @@ async def test_who_wasnt_meant_is_kept_out_all_the_same_when_he_comes_later() ->
         await hub.publish("t", id="n1")
         bob, cyd = (hub.connect(user, ["t"], cursor=start) for user in ("bob", "cyd"))
         assert got(bob, cyd) == [[], ["n1"]]
-        assert hub.plugin.told == []  # nothing was kept from anybody whom it was meant for
-        with pytest.raises(KeyError):
-            await hub.metric("hubd_withheld_total", plugin="gate", action="drop")
+        await hub.settle()
+        assert hub.plugin.asked == [("n1", ["ada"]), ("n1", ["bob"]), ("n1", ["cyd"])]
+        assert await hub.metric("hubd_withheld_total", plugin="gate", action="drop") == 1
+        hub.connect("cyd", ["t"], cursor=start)
+        assert len(hub.plugin.asked) == 3, "once for each"
 
 
 async def test_durable_subscribers_are_asked_about_while_they_are_away() -> None:
@@ -137,7 +139,7 @@ async def test_nothing_hangs_on_what_was_kept_from_nobody() -> None:
         hub.connect("ada", ["t"])
         await hub.publish("t", id="n1")
         found = hub.hub.rings.find("n1", hub.clock.monotonic())
-        assert found is not None and found.excluded is None and found.judged is None and not found.verdicts
+        assert found is not None and found.excluded is None and not found.verdicts
 
 
 async def test_a_set_that_wont_change_is_shared_by_all_that_it_was_said_about() -> None:
@@ -265,3 +267,28 @@ async def test_gates_are_asked_once_for_five_thousand() -> None:
             assert receipt.live == 4999
         assert len(hub.plugin.asked) == 3 and len(hub.plugin.told) == 3
         assert len(connections) == 5000
+
+
+def muted_among(gate: Gate, notification: Notification, recipients: UserSet) -> Verdict | None:
+    """Names only those whom it is asked about, as most gates do."""
+    return drop(found, "muted") if (found := recipients & gate.hub.users(["bob"])) else None
+
+
+@pytest.mark.parametrize("to", ["t", "notifications"])
+async def test_who_is_away_is_asked_about_when_he_comes_to_read_it(to: str) -> None:
+    async with hub_for(gate(muted_among), name="gate") as hub:
+        start = hub.hub.attendance.cursor()
+        bob, cyd = hub.connect("bob", ["t"]), hub.connect("cyd", ["t"])
+        bob.drop()
+        cyd.drop()
+        await hub.publish(to, id="n1")
+        again = [hub.connect(user, ["t"], cursor=start) for user in ("bob", "cyd")]
+        assert got(*again) == [[], ["n1"]]
+        assert (await hub.request("GET", "/api/notifications/n1", user="bob")).status == 404
+        history = (await hub.request("GET", f"/api/channels/{to}/history", user="bob")).json()
+        assert history["notifications"] == []
+        await hub.settle()
+        assert hub.plugin.told == [("n1", [("gate", "drop", "muted", ["bob"])])]
+        ring = hub.hub.rings.find("n1", hub.clock.monotonic())
+        replayed = 1 if to == "t" else 0
+        assert ring is not None and ring.noted == 3 + replayed, "bob is in two sets, cyd in one, and maybe in replayed"

@@ -7,7 +7,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.core import GaugeMetricFamily
 
-from hubd.hooks.calls import FAULTS
+from hubd.hooks.switching import FAULTS
 from hubd.plugin import hookimpl
 from hubd.testing import Other, PluginWorld, hub_for
 
@@ -105,7 +105,7 @@ async def test_it_is_switched_off_and_then_shown_no_more() -> None:
         assert len(hub.faults) == FAULTS
         assert await hub.metric("hubd_plugin_up", plugin="measured") == 0
         assert await hub.metric("hubd_plugin_faults_total", kind="raised", plugin="measured") == FAULTS
-        hub.plugins.hooks.switch_on()
+        hub.plugins.hooks.switching.switch_on()
         hub.plugin.act = list
         hub.plugin.hats.labels("7").inc()
         assert 'measured_hats_total{size="7"} 1.0' in await lines(hub)

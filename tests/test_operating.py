@@ -5,8 +5,8 @@ import logging
 import re
 
 from hubd.config_options import Limits
-from hubd.hooks.calls import FAULTS, FAULTS_S
 from hubd.hooks.observers import QUEUE
+from hubd.hooks.switching import FAULTS, FAULTS_S
 from hubd.hooks.table import HOOKS, Fails
 from hubd.hooks.watchdog import Watchdog
 from hubd.log_events import EVENTS

@@ -5,10 +5,13 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterable, Iterator
+from importlib.metadata import Distribution, PathDistribution, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 from tests.docs import ROOT, section
 from tests.tutorial import Tutorial, commands, pattern, steps
@@ -35,14 +38,45 @@ def environ(wheel: Path, tmp_path: Path) -> dict[str, str]:
     return kept | {"PIP_CONSTRAINT": str(constraints), "PIP_DISABLE_PIP_VERSION_CHECK": "1", "PIP_NO_COMPILE": "1"}
 
 
-@pytest.fixture
-def stranger(environ: dict[str, str], tmp_path: Path) -> Iterator[Tutorial]:
+# A minute is for those who type by hand.
+FASTER = {"""user=ada" -d '{"seconds": 60}'""": """user=ada" -d '{"seconds": 8}'"""}
+FASTER |= {'{"user":"ada","seconds":60}': '{"user":"ada","seconds":8}', "user=ada seconds=60": "user=ada seconds=8"}
+
+
+def needed(wheel: Path) -> dict[str, Distribution]:
+    """The packages of this environment that a wheel requires, and those that they require, by their names."""
+    found: dict[str, Distribution] = {}
+    metadata = next(path for path in zipfile.Path(wheel).iterdir() if path.name.endswith(".dist-info"))
+    todo = [(Requirement(text), "") for text in PathDistribution(metadata).requires or ()]
+    while todo:
+        one, extra = todo.pop()
+        if one.marker is None or one.marker.evaluate({"extra": extra}):
+            package = found[one.name] = distribution(one.name)
+            todo += [(Requirement(text), extra) for text in package.requires or () for extra in one.extras or {""}]
+    return found
+
+
+def files_of(packages: Iterable[Distribution]) -> Iterator[Path]:
+    """What packages consist of, but for their commands."""
+    for package in packages:
+        for file in package.files or ():
+            path = Path(str(file.locate()))
+            if ".." not in file.parts and path.is_file():
+                yield path
+
+
+@pytest.fixture(params=[True, pytest.param(False, marks=pytest.mark.long)], ids=["with_packages", "from_the_index"])
+def stranger(
+    request: pytest.FixtureRequest, wheel: Path, environ: dict[str, str], tmp_path: Path
+) -> Iterator[Tutorial]:
+    """Somebody in an empty folder. To save time, the packages that hubd requires are in each of his environments."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     folder = tmp_path / "stranger"
     folder.mkdir()
-    tutorial = Tutorial(folder, environ, port)
+    have = files_of(needed(wheel).values()) if request.param else ()
+    tutorial = Tutorial(folder, environ, port, FASTER, have)
     yield tutorial
     tutorial.close()
 
@@ -54,7 +88,7 @@ def test_the_tutorial_works_word_by_word(stranger: Tutorial) -> None:
     typed = "\n".join(stranger.done)
     # What the tutorial is there to show; each was compared with what the page says it prints.
     for shown in (
-        "python -m build", "fresh/bin/pip install", "fresh/bin/hubd plugins",
+        "python -m build", "tar tzf", "fresh/bin/pip install", "fresh/bin/hubd plugins",
         "fresh/bin/hubd --config config.toml --help",
         "fresh/bin/hubd serve", "/api/snooze", "fresh/bin/hubd --config config.toml snoozing", "/metrics", "pytest -q",
     ):  # fmt: skip
@@ -82,6 +116,11 @@ def test_every_step_of_the_tutorial_is_followed() -> None:
 )
 def test_output_is_compared(shown: str, printed: str, matches: bool) -> None:
     assert bool(re.fullmatch(pattern(shown), printed)) is matches
+
+
+def test_whoever_types_has_a_minute() -> None:
+    for slow in FASTER:
+        assert slow in TUTORIAL
 
 
 def test_what_is_typed_is_told_from_what_is_shown() -> None:

@@ -2,13 +2,15 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from tests.docs import fenced
@@ -17,6 +19,7 @@ COMMAND_S = 120.0
 OUTPUT_S = 20.0
 STAYS = ("hubd serve", "fresh/bin/hubd serve", "curl -sN")
 """Commands that run until Ctrl-C."""
+NEW_ENVIRONMENT = "python3 -m venv "
 
 
 class Step(NamedTuple):
@@ -142,15 +145,28 @@ class Terminal:
 
 
 class Tutorial:
-    """Somebody who follows a page in an empty folder. ``port`` stands in for 8080, which may be taken."""
+    """Somebody who follows a page in an empty folder. ``port`` stands in for 8080, which may be taken.
 
-    def __init__(self, folder: Path, environ: dict[str, str], port: int) -> None:
+    ``faster`` are texts of the page and what is done instead, to save time. ``have`` are files below ``site-packages``
+    that each new environment gets at once: what is in there needn't be installed once more.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        environ: dict[str, str],
+        port: int,
+        faster: Mapping[str, str] = MappingProxyType({}),
+        have: Iterable[Path] = (),
+    ) -> None:
         tools = folder / ".tools"
         tools.mkdir()
         (tools / "python3").symlink_to(getattr(sys, "_base_executable", sys.executable))
         self._environ = environ | {"PATH": f"{tools}:{environ['PATH']}", "HUBD_SERVER__PORT": str(port)}
         self._environ["HUBD_URL"] = f"http://127.0.0.1:{port}"  # what the page leaves to the default
         self._port = str(port)
+        self._faster = faster
+        self._have = tuple(have)
         self._shell = Shell(folder, self._environ)
         self._shell.folder = folder
         self._terminals: dict[str, Terminal] = {}
@@ -160,6 +176,8 @@ class Tutorial:
     def follow(self, step: Step) -> None:
         """Do what one block says."""
         text = step.text.replace("8080", self._port)
+        for slow, fast in self._faster.items():
+            text = text.replace(slow, fast)
         if step.kind == "console":
             for typed, shown in commands(text):
                 self._type(" ".join(step.words), typed.replace("hub_dev_...", self._key), shown)
@@ -192,9 +210,19 @@ class Tutorial:
             printed = self._shell.run(typed)
             wanted = pattern(shown)
             assert re.fullmatch(wanted, printed), f"$ {typed}\n{printed}\nand the page shows:\n{shown}"
+            if typed.startswith(NEW_ENVIRONMENT):
+                self._furnish(self._shell.folder / typed.removeprefix(NEW_ENVIRONMENT))
         else:
             self._terminals[terminal].wait_for(pattern(shown))
         self.done.append(typed)
+
+    def _furnish(self, environment: Path) -> None:
+        """Put into a new environment what it is to have at once."""
+        (packages,) = environment.glob("lib/python*/site-packages")
+        for path in self._have:
+            place = packages / Path(*path.parts[path.parts.index("site-packages") + 1 :])
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, place)  # with its time, by which Python knows what is compiled
 
     def close(self) -> None:
         """Stop what still runs."""

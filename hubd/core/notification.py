@@ -74,8 +74,11 @@ class Notification:
         "group",
         "id",
         "is_release",
+        "is_retracted",
         "judged",
+        "judged_late",
         "kept_at",
+        "kept_from_late",
         "live_only",
         "noted",
         "persistence",
@@ -132,9 +135,12 @@ class Notification:
         self.acked: UserSet | None = None
         self.excluded: Snapshot | None = None  # by gates: whoever is in there gets it by no channel
         self.is_release = False  # gates had their say about it already
-        self.judged: UserSet | None = None  # whom the gates were asked about, until it is appended
+        self.is_retracted = False
+        self.judged: UserSet | None = None  # whom the gates were asked about when it was published
+        self.judged_late: UserSet | None = None  # and when they came later to read it
+        self.kept_from_late: UserSet | None = None  # those of them whom it is kept from
         self.verdicts: tuple[tuple[str, Verdict], ...] = ()  # by which gate, until they are told to those who observe
-        self.noted = 0  # how many users stand in `replayed` and `acked` together
+        self.noted = 0  # how many users stand in its own sets together
         self.frames: dict[Form, bytes] | None = None
 
     @property
@@ -154,7 +160,27 @@ class Notification:
 
     def excludes(self, number: int) -> bool:
         """Whether a gate keeps it from a user (by number)."""
-        return self.excluded is not None and number in self.excluded
+        if self.excluded is not None and number in self.excluded:
+            return True
+        return self.kept_from_late is not None and number in self.kept_from_late
+
+    def was_judged(self, number: int) -> bool:
+        """Whether the gates were asked about a user (by number)."""
+        if self.judged is not None and number in self.judged:
+            return True
+        return self.judged_late is not None and number in self.judged_late
+
+    def record_judged(self, number: int, *, is_kept: bool) -> int:
+        """The gates were asked about a user who came later; gives how many sets he is in for it now."""
+        if self.judged_late is None:
+            self.judged_late = UserSet()
+        self.judged_late.add(number)
+        if not is_kept:
+            return 1
+        if self.kept_from_late is None:
+            self.kept_from_late = UserSet()
+        self.kept_from_late.add(number)
+        return 2
 
     @property
     def payload(self) -> dict[str, Any]:
@@ -166,7 +192,15 @@ class Notification:
     def user_sets(self) -> list[Snapshot]:
         """The sets of users that hang on it and that may be shared with others."""
         sets = [users for _, users in self.audience]
-        return sets if self.excluded is None else [*sets, self.excluded]
+        return sets + [users for users in (self.excluded, self.judged) if isinstance(users, Snapshot)]
+
+    @property
+    def kept_from(self) -> Snapshot | None:
+        """Everybody whom gates keep it from."""
+        if self.kept_from_late is None:
+            return self.excluded
+        late = self.kept_from_late
+        return Snapshot(late if self.excluded is None else late | self.excluded)
 
     def released_to(self, users: Iterable[str], expires_at: float) -> "Notification":
         """The same notification, once more, to these users' own channels: what had been kept from them."""

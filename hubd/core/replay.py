@@ -10,6 +10,7 @@ from typing import Any
 
 from hubd.core.codec import channel_for, frame_of
 from hubd.core.connection import Connection
+from hubd.core.notification import Notification
 from hubd.core.ring import Entry, Rings
 
 
@@ -77,7 +78,7 @@ class Replay:
                 continue  # the same notification in another of its rings
             self.position = entry.sequence
             channel = self._channel(connection, entry, names) if entry.notification.expires_at > now else None
-            if channel is None:
+            if channel is None or _is_kept_from(connection, entry.notification, rings):
                 continue
             frame = frame_of(entry.notification, channel, connection.form)
             connection.outbox.append(frame)
@@ -113,9 +114,6 @@ class Replay:
     def _channel(self, connection: Connection, entry: Entry, names: tuple[str, ...]) -> str | None:
         """By which channel the connection is to get this entry; None when it isn't, or has it already."""
         notification = entry.notification
-        assert connection.user is not None
-        if notification.excludes(connection.user.number):
-            return None
         if self.names is None:
             name = channel_for(notification, names)
             if name is None or connection.since_of(name) < entry.sequence:
@@ -128,6 +126,13 @@ class Replay:
             if channel_for(notification, [name for name in others if connection.had(name, entry.sequence)]):
                 return None
         return channel_for(notification, names)
+
+
+def _is_kept_from(connection: Connection, notification: Notification, rings: Rings) -> bool:
+    """Whether gates keep it from whom the connection is of."""
+    assert connection.user is not None
+    rings.judge_late(notification, connection.user.number)
+    return notification.excludes(connection.user.number)
 
 
 def put_gaps(connection: Connection, channels: list[str | None], reason: str) -> None:

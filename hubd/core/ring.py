@@ -3,7 +3,7 @@
 import heapq
 from bisect import bisect_right
 from collections import OrderedDict, deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import groupby, islice
 from operator import attrgetter
 from typing import NamedTuple
@@ -64,6 +64,8 @@ class Rings:
         self._by_age: OrderedDict[Entry, None] = OrderedDict()
         self._by_id: dict[str, tuple[Notification, ...]] = {}  # more than one only where publishers share ids
         self._watermarks: OrderedDict[str, tuple[int, float]] = OrderedDict()  # of emptied rings, oldest first
+        self.judge_late: Callable[[Notification, int], None] = lambda notification, number: None
+        """Asks gates about a user (by number) who wasn't there when it was published, and is about to read it."""
         self.floor = 0
         """Before this sequence number it isn't known any more from which channels something was evicted."""
         self.bytes = 0
@@ -87,7 +89,7 @@ class Rings:
     def _keep(self, notification: Notification, names: Iterable[str], now: float) -> None:
         self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
         self.bytes += notification.size + notification.noted * USER_BYTES
-        if notification.audience or notification.excluded is not None:
+        if notification.audience or notification.judged is not None or notification.excluded is not None:
             for users in notification.user_sets:
                 self.bytes += users.size if users.references == 0 else 0
                 users.references += 1
@@ -153,7 +155,7 @@ class Rings:
     def _let_go(self, notification: Notification) -> None:
         """No ring has it any more."""
         self.bytes -= notification.size + notification.noted * USER_BYTES
-        if notification.audience or notification.excluded is not None:
+        if notification.audience or notification.judged is not None or notification.excluded is not None:
             for users in notification.user_sets:
                 users.references -= 1
                 self.bytes -= users.size if users.references == 0 else 0
@@ -164,11 +166,11 @@ class Rings:
         else:
             del self._by_id[notification.id]
 
-    def note_user(self, notification: Notification) -> None:
-        """One more user stands in one of the notification's own sets: that counts too."""
-        notification.noted += 1
+    def note_user(self, notification: Notification, count: int = 1) -> None:
+        """One more user stands in so many of the notification's own sets: that counts too."""
+        notification.noted += count
         if notification.references:
-            self.bytes += USER_BYTES
+            self.bytes += count * USER_BYTES
 
     def _remember(self, name: str, sequence: int, now: float) -> None:
         self._watermarks.pop(name, None)

@@ -1,5 +1,6 @@
 """Whether the hub lives, and whether it is ready to be sent clients: `/health/live`, `/health/ready`."""
 
+import asyncio
 from collections.abc import Callable
 
 import orjson
@@ -11,6 +12,7 @@ from hubd.hooks.calls import BadAnswer
 from hubd.hub import Hub
 
 RETRY_S = 1.0
+ASK_S = 1.0
 REASON_CHARS = 200
 
 
@@ -25,6 +27,9 @@ class Health:
     def __init__(self, hub: Hub) -> None:
         self._hooks = hub.hooks
         self._hook = hub.hooks.check_health
+        self._clock = hub.clock
+        self._ask_at = float("-inf")
+        self._asked: asyncio.Future[list[str]] | None = None
         self.checks: list[Callable[[], str]] = [lambda: "stopping" if hub.stopping else ""]
 
     def routes(self) -> list[web.RouteDef]:
@@ -35,6 +40,23 @@ class Health:
         """Why the hub isn't ready, by itself and by what plugins say; nothing when it is."""
         reasons = [reason for check in self.checks if (reason := check())]
         reasons += [f"{name}: is switched off, and refuses what it is asked about" for name in self._hooks.refusing()]
+        return reasons + await self._of_plugins()
+
+    async def _of_plugins(self) -> list[str]:
+        """What plugins say. They are asked once a second at most, however many want to know."""
+        now = self._clock.monotonic()
+        if now >= self._ask_at or self._asked is None:
+            self._ask_at = now + ASK_S
+            self._asked = asyncio.get_running_loop().create_future()
+            reasons: list[str] = []
+            try:
+                reasons = await self._ask()
+            finally:
+                self._asked.set_result(reasons)
+        return await asyncio.shield(self._asked)
+
+    async def _ask(self) -> list[str]:
+        reasons: list[str] = []
         for impl in self._hook.impls:
             try:
                 reason = await self._hook.ask(impl)

@@ -11,7 +11,8 @@ from hubd.core.errors import Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import Handler
-from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks, Plugin
+from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks
+from hubd.hooks.switching import Plugin
 
 HANDLER_S = 30.0
 """How long a plugin may take to answer a request."""
@@ -103,6 +104,8 @@ class Routes:
                 kind = "bad_answer"
             except (Problem, web.HTTPException, ConnectionResetError, GeneratorExit):
                 raise
+            except web.RequestPayloadError:
+                raise Problem("invalid_body", "the body breaks off, or breaks the rules of HTTP") from None
             except asyncio.CancelledError as cancelled:
                 task = asyncio.current_task()
                 if task is None or task.cancelling():
@@ -111,7 +114,7 @@ class Routes:
             except BaseException as failure:  # also what would end the hub
                 error = failure
                 kind = "too_long" if timeout.expired() else kind
-            hooks.fault(plugin, f"{request.method} {path}", kind, error)
+            hooks.fault(plugin, f"{request.method} {path}", kind, error, provoked=True)
             raise Problem("internal", f"the plugin '{plugin.name}' failed; the failure was logged")
 
         return guarded

@@ -13,8 +13,9 @@ from hubd.broker import Broker, OnPublication, Published
 from hubd.core.errors import Problem
 from hubd.core.notification import Notification
 from hubd.faults import PluginError, described
-from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks, Plugin
+from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks
 from hubd.hooks.push import PushBackend
+from hubd.hooks.switching import Plugin
 
 BROKER_S = 10.0
 """How long a broker may take for one publication."""

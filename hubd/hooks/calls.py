@@ -3,7 +3,6 @@
 import asyncio
 import inspect
 import logging
-from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from itertools import islice
@@ -13,12 +12,10 @@ from typing import Any
 from hubd.clock import Clock, timer
 from hubd.core.errors import Problem
 from hubd.hooks.driving import TooLong, drive
+from hubd.hooks.switching import Plugin, Switching
 from hubd.hooks.table import HOOKS, Fails, Rule
 from hubd.log_events import log_event
 
-FAULTS = 5
-FAULTS_S = 60.0
-"""A plugin with so many faults within so many seconds is switched off."""
 RETRY_S = 5.0
 SAMPLE = 16
 """How long calls take is measured at each of a hook's first calls, then at every so manieth, which counts for all."""
@@ -30,15 +27,8 @@ class BadAnswer(Exception):
     """A plugin answered what the hook doesn't know. The message is the hub's own, and says what is expected."""
 
 
-class Plugin:
-    """One plugin as those see it who call it. ``faults`` counts by what went wrong; ``is_on`` until it is too many."""
-
-    def __init__(self, name: str, instance: object) -> None:
-        self.name = name
-        self.instance = instance
-        self.is_on = True
-        self.faults: Counter[str] = Counter()
-        self.recent: deque[float] = deque(maxlen=FAULTS)  # when (monotonic seconds)
+class Failed(Problem):
+    """A plugin failed, or is switched off, where that refuses: it isn't what the plugin has decided."""
 
 
 class Impl:
@@ -64,7 +54,7 @@ class Hook:
 
     __slots__ = ("_fault", "_rounds", "_some_are_off", "all", "at", "impls", "name", "rule")
 
-    def __init__(self, name: str, rule: Rule, fault: Callable[[Plugin, str, str, BaseException | None], None]) -> None:
+    def __init__(self, name: str, rule: Rule, fault: Callable[..., None]) -> None:
         self.name = name
         self.rule = rule
         self._fault = fault
@@ -145,7 +135,7 @@ class Hook:
 
     def raised(self, impl: Impl, error: BaseException) -> None:
         """A plugin raised: to refuse, because the hub cancelled it, or by a fault."""
-        if isinstance(error, GeneratorExit) or (isinstance(error, Problem) and self.rule.may_refuse):
+        if isinstance(error, Problem) and self.rule.may_refuse:
             raise error
         if isinstance(error, asyncio.CancelledError):
             task = asyncio.current_task()
@@ -156,13 +146,13 @@ class Hook:
     def failed(self, impl: Impl, error: BaseException) -> None:
         """A plugin failed, or what it answered is no good; a ``Problem`` where the hook fails closed."""
         kind = "too_long" if isinstance(error, TooLong) else "bad_answer" if isinstance(error, BadAnswer) else "raised"
-        self._fault(impl.plugin, self.name, kind, error)
+        self._fault(impl.plugin, self.name, kind, error, provoked=self.rule.is_provoked)
         if self.rule.fails is Fails.CLOSED:
             raise self._refusal(impl.plugin) from None
 
-    def _refusal(self, plugin: Plugin) -> Problem:
+    def _refusal(self, plugin: Plugin) -> Failed:
         why = "failed" if plugin.is_on else "is switched off"
-        return Problem("unavailable", f"the plugin '{plugin.name}' {why}; try again later", retry_after=RETRY_S)
+        return Failed("unavailable", f"the plugin '{plugin.name}' {why}; try again later", retry_after=RETRY_S)
 
 
 class Waiting:
@@ -181,6 +171,8 @@ class Waiting:
         begun = timer()
         try:
             return await drive(self._coroutine, self._waits_for, self._hook.rule.timeout_s)
+        except GeneratorExit:  # whoever waits for it is being closed
+            raise
         except BaseException as error:
             self._hook.raised(self._impl, error)
         finally:
@@ -200,8 +192,13 @@ class Hooks:
 
     def __init__(self, clock: Clock, timeout_s: float | None = None) -> None:
         self.clock = clock
-        self.plugins: dict[str, Plugin] = {}
+        self.switching = Switching(clock, self._switched)
+        self.plugins = self.switching.plugins
         self.each = {name: Hook(name, _bounded(rule, timeout_s), self.fault) for name, rule in HOOKS.items()}
+        self.all_started = asyncio.Event()
+        """Set as soon as every plugin has been started."""
+        self.starter: asyncio.Task[Any] | None = None
+        """The task that starts them."""
         self.on_fault: list[Callable[[Plugin, str, str, BaseException | None], None]] = []
         self.on_switched: list[Callable[[Plugin], None]] = []
         self.prepare_notification = self.each["prepare_notification"]
@@ -257,10 +254,13 @@ class Hooks:
         for hook in self.each.values():
             hook.arrange()
 
-    def fault(self, plugin: Plugin, where: str, kind: str, error: BaseException | None = None) -> None:
+    def fault(
+        self, plugin: Plugin, where: str, kind: str, error: BaseException | None = None, *, provoked: bool = False
+    ) -> None:
         """A plugin did something wrong: log it, count it, and switch it off when it is too much.
 
-        ``where`` is the hook, or what else of it was running.
+        ``where`` is the hook, or what else of it was running. What strangers can have ``provoked`` as often as they
+        like is no reason to switch it off.
         """
         plugin.faults[kind] += 1
         why = str(error) if isinstance(error, BadAnswer) else ""
@@ -269,27 +269,20 @@ class Hooks:
         log_event(log, "plugin_fault", trace, plugin=plugin.name, where=where, kind=kind, why=why, refused=refused)
         for told in self.on_fault:
             told(plugin, where, kind, error)
-        now = self.clock.monotonic()
-        plugin.recent.append(now)
-        if plugin.is_on and len(plugin.recent) == FAULTS and now - plugin.recent[0] <= FAULTS_S:
-            plugin.is_on = False
-            log_event(log, "plugin_switched_off", plugin=plugin.name, faults=FAULTS, within_s=FAULTS_S)
-            self._switched(plugin)
+        if not provoked:
+            self.switching.count(plugin, kind)
+
+    def end(self) -> None:
+        """The plugins have shut down: none is called any more, and where one would have to allow something it can't."""
+        self.all_started.clear()
+        self.switching.end()
+        self._arrange()
 
     def refusing(self) -> list[str]:
         """The plugins that are switched off, and without which something is refused to everybody."""
         closed = [hook for hook in self.each.values() if hook.rule.fails is Fails.CLOSED]
         off = (impl.plugin for hook in closed for impl in hook.impls if not impl.plugin.is_on)
         return list(dict.fromkeys(plugin.name for plugin in off))
-
-    def switch_on(self) -> None:
-        """Give those that are switched off another chance."""
-        for plugin in self.plugins.values():
-            if not plugin.is_on:
-                plugin.is_on = True
-                plugin.recent.clear()
-                log_event(log, "plugin_switched_on", plugin=plugin.name)
-                self._switched(plugin)
 
     def _switched(self, plugin: Plugin) -> None:
         self._arrange()

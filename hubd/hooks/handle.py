@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from random import Random
 from typing import Any
 
@@ -14,13 +15,18 @@ from hubd.core.identity import Identity
 from hubd.core.notification import Notification
 from hubd.core.presence import State
 from hubd.core.users import UserSet
-from hubd.hooks.calls import Hooks, Plugin
+from hubd.faults import PluginError
+from hubd.hooks.calls import Hooks
 from hubd.hooks.push import Device, PushBackend
+from hubd.hooks.switching import Plugin
 from hubd.hub import Hub
 from hubd.log_events import Value, log_plugin
 from hubd.memory import Receipt
 from hubd.tasks import Tasks
 
+DEPTH = 4
+"""How many publish calls may be within one another, each made by a hook on the way of the one before."""
+_DEPTH: ContextVar[int] = ContextVar("hubd_publish_depth", default=0)
 RELEASE_SLICE = 200
 """How many users something is released to before the loop gets its turn."""
 
@@ -77,15 +83,36 @@ class PluginHub:
         self._hooks = hooks
         self._sleep = sleep
         self._held: dict[str, int] = {}
+        self._all_started = hub.hooks.all_started
         self._tasks = Tasks(on_failure=self._task_failed)
+
+    async def _started(self) -> None:
+        if not self._all_started.is_set():
+            if self._hub.hooks.starter is asyncio.current_task():
+                raise PluginError("nothing can be published in hubd_startup: start a task that does (hub.start)")
+            await self._all_started.wait()
 
     # Publishing
 
     async def publish(self, to: str | Sequence[str], notification: Mapping[str, Any], **fields: Any) -> Receipt:
         """Publish, as a server does by ``POST /api/notifications``; ``fields`` are the other ones of that call.
 
-        ``Problem`` when it can't be. Its own gates are asked about it too.
+        ``Problem`` when it can't be. Its own gates are asked about it too. While the hub starts it waits until all
+        plugins are there, so in ``hubd_startup`` itself it can't be used: start a task.
         """
+        await self._started()
+        depth = _DEPTH.get()
+        if depth >= DEPTH:
+            raise PluginError(f"{DEPTH} publish calls within one another: hooks on its way publish again")
+        reset = _DEPTH.set(depth + 1)
+        try:
+            return await self._publish(to, notification, fields)
+        finally:
+            _DEPTH.reset(reset)
+
+    async def _publish(
+        self, to: str | Sequence[str], notification: Mapping[str, Any], fields: dict[str, Any]
+    ) -> Receipt:
         body = {"to": to if isinstance(to, str) else list(to), "notification": dict(notification), **fields}
         receipt, _ = await self._hub.publish(self._hub.prepare(body), f"plugin:{self.name}")
         return receipt
@@ -103,6 +130,7 @@ class PluginHub:
 
         No gate is asked any more, and its ttl has stood still meanwhile.
         """
+        await self._started()
         names = [name for number in users if (name := self._hub.numbers.id_of(number)) is not None]
         for start in range(0, len(names), RELEASE_SLICE):
             await self._hub.publishing.release(notification, names[start : start + RELEASE_SLICE])
@@ -118,7 +146,7 @@ class PluginHub:
         found = self._hub.publishing.gates.meant(alone)
         for _, users in notification.audience:
             found = found | users
-        return found if notification.excluded is None else found - notification.excluded
+        return found if (kept_from := notification.kept_from) is None else found - kept_from
 
     # Users
 

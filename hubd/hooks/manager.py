@@ -22,11 +22,12 @@ from hubd.edge.plugin_routes import RouteRefused, Routes
 from hubd.faults import PluginError, described, place_of
 from hubd.hooks import specs
 from hubd.hooks.brought import checked_backends, checked_broker, metrics_of
-from hubd.hooks.calls import BadAnswer, Hook, Hooks, Impl, Plugin
+from hubd.hooks.calls import BadAnswer, Hook, Hooks, Impl
 from hubd.hooks.catalog import Catalog, wrong_hooks
 from hubd.hooks.driving import TooLong
 from hubd.hooks.handle import PluginHub, tasks_of
 from hubd.hooks.push import PushBackend
+from hubd.hooks.switching import Plugin
 from hubd.hooks.table import HOOKS, PREFIX
 from hubd.hooks.watchdog import Block
 from hubd.hub import Hub
@@ -105,7 +106,9 @@ class Plugins:
         """What one answers in a hook that is called at the start; ``PluginError`` when it fails."""
         return Hook(hook, HOOKS[hook], self._abort).ask_now(impl, *args)
 
-    def _abort(self, plugin: Plugin, where: str, kind: str, error: BaseException | None) -> None:
+    def _abort(
+        self, plugin: Plugin, where: str, kind: str, error: BaseException | None, *, provoked: bool = False
+    ) -> None:
         """Instead of counting a fault: the hub can't start with this plugin."""
         raise self._failure(plugin, where, error) from error
 
@@ -192,6 +195,7 @@ class Plugins:
     async def start(self) -> None:
         """Start them one after the other. When one can't, ``stop`` is still to be called."""
         self._before = list(asyncio.all_tasks())
+        self.hooks.starter = asyncio.current_task()
         for plugin in list(self.hooks.plugins.values()):
             self._begun.append(plugin)  # one that fails half-way has something to close, too
             for impl in self.hooks.each["startup"].impls:
@@ -199,6 +203,8 @@ class Plugins:
                     await self._start(impl)
             log_event(log, "plugin_started", plugin=plugin.name)
         self._started = True
+        self.hooks.starter = None
+        self.hooks.all_started.set()
 
     async def _start(self, impl: Impl) -> None:
         hook = Hook("startup", self.hooks.each["startup"].rule, self._abort)
@@ -223,7 +229,7 @@ class Plugins:
                 self._put_back(told)
                 raise
         self._options.update((name, config.plugins[name]) for name in self._options if name in config.plugins)
-        self.hooks.switch_on()
+        self.hooks.switching.switch_on()
 
     def _put_back(self, told: list[Impl]) -> None:
         """Hand over the options before; whoever can't take them is told off for it."""
@@ -244,6 +250,7 @@ class Plugins:
         except TimeoutError:
             pass  # the time of the stop is over: what isn't closed by now ends with the process
         self._begun.clear()
+        self.hooks.end()
         own = [task for handle in self._handles.values() for task in tasks_of(handle)]
         await _end(own)
         await self._end_left()

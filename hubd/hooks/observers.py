@@ -12,19 +12,25 @@ from collections import Counter, deque
 from typing import Any
 
 from hubd.clock import Clock
-from hubd.hooks.calls import Hook, Hooks, Impl, Plugin, Waiting
+from hubd.core.notification import Notification
+from hubd.hooks.calls import Hook, Hooks, Impl, Waiting
+from hubd.hooks.switching import Plugin
 from hubd.log_events import log_event
 from hubd.tasks import Tasks
 
-QUEUE = 10_000
-"""How many events wait for one plugin; what comes while it is full is lost to it, and counted."""
+QUEUE = 50_000
+QUEUE_BYTES = 64 << 20
+"""How many events wait for one plugin, and how large the notifications in them may be together (as rings count them).
+
+What comes while it is full is lost to that plugin, and counted.
+"""
 SLICE = 100
 """How many events are told before the loop gets its turn."""
 TOLD_AGAIN_S = 60.0
 FLUSH_STEP_S = 0.005
 
 log = logging.getLogger("hubd.plugins")
-_Event = tuple[Hook, Impl, tuple[Any, ...]]
+_Event = tuple[Hook, Impl, tuple[Any, ...], int]
 
 
 class Queue:
@@ -33,11 +39,12 @@ class Queue:
     ``waits``: some of what it is called with are coroutine functions, so only a task can call them.
     """
 
-    __slots__ = ("busy", "events", "lost", "plugin", "waits", "warned_at")
+    __slots__ = ("busy", "bytes", "events", "lost", "plugin", "waits", "warned_at")
 
     def __init__(self, plugin: Plugin) -> None:
         self.plugin = plugin
         self.events: deque[_Event] = deque()
+        self.bytes = 0
         self.busy = False
         self.waits = False
         self.lost = 0
@@ -57,11 +64,13 @@ class Observer:
 
     def tell(self, *args: Any) -> None:
         """It has happened: those who want to know are told soon."""
+        size = args[0].size if self._to and isinstance(args[0], Notification) else 0
         for impl, queue in self._to:
-            if len(queue.events) >= QUEUE:
+            if len(queue.events) >= QUEUE or queue.bytes > QUEUE_BYTES:
                 self._observers.lose(queue)
             else:
-                queue.events.append((self._hook, impl, args))
+                queue.events.append((self._hook, impl, args, size))
+                queue.bytes += size
         if self._to:
             self._observers.wake()
 
@@ -113,9 +122,9 @@ class Observers:
         self._tasks.start(self._run(), "plugin observers").add_done_callback(self._ran)
 
     def _ran(self, task: asyncio.Task[None]) -> None:
-        """A plugin can cancel the task that tells it; then another one goes on."""
+        """A plugin can end the task that tells it; then another one goes on."""
         assert self._tasks is not None
-        if task.cancelled() and not self._tasks.closed:
+        if not self._tasks.closed:
             self._for_task.set()
             self._begin_to_run()
 
@@ -130,6 +139,7 @@ class Observers:
             queue = self.queues[plugin.name]
             queue.lost += len(queue.events)
             queue.events.clear()
+            queue.bytes = 0
 
     def lose(self, queue: Queue) -> None:
         """One more event that a plugin won't be told of."""
@@ -153,15 +163,17 @@ class Observers:
                 if queue.events and not queue.busy:
                     self._for_task.set()
                 continue
-            self._tell_now(queue.events)
+            self._tell_now(queue)
             if queue.events:
                 self.wake()
 
-    def _tell_now(self, events: deque[_Event]) -> None:
+    def _tell_now(self, queue: Queue) -> None:
+        events = queue.events
         for told in range(min(SLICE, len(events))):
             if not events:  # it has been switched off meanwhile
                 return
-            hook, impl, args = events.popleft()
+            hook, impl, args, size = events.popleft()
+            queue.bytes -= size
             if told == 0:  # the usual way, which also measures; the others by the shortest one
                 _, answer = hook.step((impl,), 0, *args)
             else:
@@ -210,7 +222,8 @@ class Observers:
         told = 0
         try:
             while queue.events and (told < SLICE or shift.is_over()):
-                hook, impl, args = queue.events.popleft()
+                hook, impl, args, size = queue.events.popleft()
+                queue.bytes -= size
                 if type(answer := hook.step((impl,), 0, *args)[1]) is Waiting:
                     await answer.rest()
                 told += 1

@@ -22,6 +22,7 @@ class Rule(NamedTuple):
     """How a hook is called. ``timeout_s``: how long one plugin may take.
 
     ``may_refuse``: a ``Problem`` that a plugin raises is its answer, and no fault.
+    ``is_provoked``: strangers can have it called as often as they like, so failing in it switches no plugin off.
     ``observes``: it is told of what has happened, afterwards, through a queue. ``sync``: it can't wait for anything, so
     it must be a plain function.
     """
@@ -29,6 +30,7 @@ class Rule(NamedTuple):
     fails: Fails
     timeout_s: float = 1.0
     may_refuse: bool = False
+    is_provoked: bool = False
     observes: bool = False
     sync: bool = False
 
@@ -45,7 +47,7 @@ HOOKS = {
     "register_routes": _AT_START,
     "register_commands": Rule(Fails.OPEN, sync=True),
     "register_metrics": _AT_START,
-    "check_health": Rule(Fails.OPEN, 1.0),
+    "check_health": Rule(Fails.OPEN, 1.0, is_provoked=True),
     "broker": _AT_START,
     "push_backends": _AT_START,
     # Who may do what

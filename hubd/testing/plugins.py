@@ -19,10 +19,11 @@ from hubd.config_options import ApiKeyEntry
 from hubd.core.identity import Identity
 from hubd.edge.app import Edge
 from hubd.edge.keys import ApiKeys, new_key
-from hubd.hooks.calls import Hooks, Plugin
+from hubd.hooks.calls import Hooks
 from hubd.hooks.catalog import config_class
 from hubd.hooks.handle import PluginHub
 from hubd.hooks.manager import Plugins
+from hubd.hooks.switching import Plugin
 from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.memory import Receipt
@@ -156,10 +157,10 @@ class PluginWorld:
         self._is_made = True
         self.plugins.attach(self.hub, self._random, self._sleepers.sleep)
         self.handle = PluginHub(Plugin("test", None), self.hub, self._hooks, self._random, self.plugins.backends)
-        self.hub.observers.start(self._tasks)
         tasks, random = self._tasks, self._random
         self.edge = Edge(self.hub, keys=self._keys, tasks=tasks, random=random, plugins=self.plugins, dev=True)
         await self.plugins.start()
+        self.hub.observers.start(self._tasks)
 
     async def end(self) -> None:
         """Stop everything."""

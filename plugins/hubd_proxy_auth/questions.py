@@ -17,6 +17,7 @@ class Question:
 
     body: bytes = field(repr=False)
     key: bytes = field(repr=False)
+    address: str = ""
 
 
 def question_of(credentials: Credentials, config: Options) -> Question | None:
@@ -31,7 +32,7 @@ def question_of(credentials: Credentials, config: Options) -> Question | None:
         return None
     asked = {"token": token, "headers": headers, "query": query, "address": credentials.address}
     body = json.dumps(asked, ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode()
-    return Question(body, hashlib.sha256(body).digest())
+    return Question(body, hashlib.sha256(body).digest(), credentials.address)
 
 
 def has_proof_for_hub(credentials: Credentials) -> bool:

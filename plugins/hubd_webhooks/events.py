@@ -42,7 +42,6 @@ def published(notification: Notification, live: int) -> Data:
         "sent_at": notification.sent_at,
         "sender": notification.sender,
         "live": live,
-        "released": notification.is_release,
     }
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from hubd.hooks.calls import FAULTS
+from hubd.hooks.switching import FAULTS
 from hubd.plugin import hookimpl
 from hubd.testing import Other, hub_for
 
@@ -26,6 +26,8 @@ async def test_every_reason_is_told() -> None:
         assert (await hub.request("GET", "/health/ready")).status == 200
         hub.plugin.why = "the database is away"
         hub.plugins.hooks.plugins["two"].instance.why = "x" * 1000  # type: ignore[attr-defined]  # it is an Ill
+        assert (await hub.request("GET", "/health/ready")).status == 200, "they are asked once a second"
+        await hub.advance(1)
         answer = await hub.request("GET", "/health/ready")
         assert answer.status == 503
         assert answer.json()["reasons"] == ["one: the database is away", f"two: {'x' * 200}"]
@@ -51,7 +53,9 @@ async def test_one_that_fails_leaves_the_hub_ready() -> None:
         for _ in range(FAULTS + 2):
             answer = await hub.request("GET", "/health/ready")
             assert answer.status == 200 and b"secret" not in answer.body
-        assert len(hub.faults) == FAULTS  # it is asked no more
+            await hub.advance(1)
+        assert len(hub.faults) == FAULTS + 2
+        assert hub.plugins.hooks.plugins["ill"].is_on, "strangers can ask as often as they like"
 
 
 class Guard:

@@ -4,7 +4,8 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from hubd.hooks.calls import Hook, Hooks, Plugin
+from hubd.hooks.calls import Hook, Hooks
+from hubd.hooks.switching import Plugin
 from hubd.testing import FakeClock
 
 OPEN, CLOSED, SYNC = "prepare_notification", "authorize_publish", "filter_recipients"

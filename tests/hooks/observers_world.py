@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from hubd.hooks.calls import FAULTS, Hooks, Plugin
+from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
+from hubd.hooks.switching import FAULTS, Plugin
 from hubd.tasks import Tasks
 from hubd.testing import FakeClock
 

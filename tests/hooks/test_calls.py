@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from hubd.core.errors import Problem
-from hubd.hooks.calls import FAULTS, FAULTS_S, BadAnswer, Hooks, Impl, Plugin
+from hubd.hooks.calls import BadAnswer, Hooks, Impl
+from hubd.hooks.switching import FAULTS, FAULTS_S, Plugin
 from hubd.hooks.table import HOOKS, Fails
 from hubd.testing import FakeClock
 from tests.hooks.calls_world import CLOSED, OPEN, SYNC, World, always, is_on, raising
@@ -264,7 +265,7 @@ def test_switching_on_gives_another_chance_from_the_start() -> None:
     world.fail(three, 1)
     switched: list[str] = []
     world.hooks.on_switched.append(lambda plugin: switched.append(plugin.name))
-    world.hooks.switch_on()
+    world.hooks.switching.switch_on()
     assert switched == ["two"]
     assert [impl.plugin.name for impl in world.hook(OPEN).impls] == ["one", "two", "three"]  # in their order again
     world.fail(two, FAULTS - 1)
@@ -279,8 +280,8 @@ def test_switching_off_and_on_is_said_loudly(caplog: pytest.LogCaptureFixture) -
     plugin = world.add("p", **{OPEN: always(1)})
     with caplog.at_level(logging.INFO, "hubd"):
         world.fail(plugin, FAULTS)
-        world.hooks.switch_on()
-        world.hooks.switch_on()
+        world.hooks.switching.switch_on()
+        world.hooks.switching.switch_on()
     said = [(record.levelname, record.getMessage()) for record in caplog.records]
     off = [level for level, text in said if "plugin_switched_off" in text]
     on = [level for level, text in said if "plugin_switched_on" in text]

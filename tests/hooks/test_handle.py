@@ -10,7 +10,7 @@ from hubd.core.errors import Problem
 from hubd.core.presence import State
 from hubd.core.subscriptions import Grant
 from hubd.core.users import UserSet
-from hubd.hooks.calls import FAULTS
+from hubd.hooks.switching import FAULTS
 from hubd.plugin import Device, Draft, PluginConfig, PluginHub, PushBackend, PushResult, hookimpl
 from hubd.plugin import Outcome as PushOutcome
 from hubd.testing import Other, PluginWorld, hub_for, identity

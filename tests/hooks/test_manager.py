@@ -8,9 +8,9 @@ import pytest
 
 from hubd.config import Config
 from hubd.faults import PluginError
-from hubd.hooks.calls import FAULTS
 from hubd.hooks.catalog import PluginConfig
 from hubd.hooks.manager import Plugins
+from hubd.hooks.switching import FAULTS
 from hubd.hooks.watchdog import Block
 from hubd.plugin import Draft, PluginHub, hookimpl
 from hubd.testing import Other, PluginWorld, hub_for

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hubd.core.errors import Problem
-from hubd.hooks.calls import FAULTS
 from hubd.hooks.observers import QUEUE, SLICE, TOLD_AGAIN_S
+from hubd.hooks.switching import FAULTS
 from tests.hooks.observers_world import Notes, World, world
 
 __all__ = ["world"]
@@ -234,7 +234,11 @@ async def test_a_plugin_that_fails_harms_no_other(world: World, bad: Callable[..
         await asyncio.sleep(0)
     await world.all_told()
     assert [len(one.told) for one in notes] == [10, 10, 10]
-    assert world.hooks.plugins["bad"].faults.total() == FAULTS and not world.hooks.plugins["bad"].is_on
+    found = world.hooks.plugins["bad"]
+    if bad is hangs:  # all of that was within a moment: one stall
+        assert (found.faults.total(), found.is_on) == (10, True)
+    else:
+        assert (found.faults.total(), found.is_on) == (FAULTS, False)
 
 
 async def test_who_takes_no_notice_of_being_told_to_stop_doesnt_hold_up_the_stop(world: World) -> None:
@@ -266,7 +270,7 @@ async def test_what_waits_for_a_plugin_that_is_switched_off_is_dropped_and_count
     told = len(notes.told)
     assert told <= 1 and observers.lost()["p"] == 50 - 1
     assert len(other.told) == 51 and observers.lost()["q"] == 0
-    world.hooks.switch_on()
+    world.hooks.switching.switch_on()
     observers.published.tell("on again")
     await world.all_told()
     assert notes.told[told:] == [("on again",)] and len(other.told) == 52
@@ -277,7 +281,7 @@ async def test_what_nobody_wants_while_the_only_one_is_off(world: World) -> None
     observers = world.start()
     world.switch_off(plugin)
     assert not observers.published.wanted
-    world.hooks.switch_on()
+    world.hooks.switching.switch_on()
     assert observers.published.wanted
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubd.hooks.calls import FAULTS
+from hubd.hooks.switching import FAULTS
 from tests.hooks.observers_world import World, world
 
 __all__ = ["world"]

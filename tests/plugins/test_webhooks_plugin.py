@@ -41,7 +41,6 @@ async def test_published() -> None:
             "sent_at": int(world.hub.clock.now() * 1000),
             "sender": None,
             "live": 1,
-            "released": False,
         }
         assert b"s3cr3t" not in world.network.calls[0].body
 

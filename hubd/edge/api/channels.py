@@ -76,6 +76,8 @@ class Channels:
         kept = self._hub.rings.history(channel.name, limit, self._hub.clock.monotonic())
         number = self._hub.numbers.find(caller.user) if isinstance(caller, Identity) else None
         if number is not None:
+            for notification in kept:
+                self._hub.publishing.judge_late(notification, number)
             kept = [notification for notification in kept if not notification.excludes(number)]
         notifications = [orjson.Fragment(notification_json(notification, channel.name)) for notification in kept]
         return answer({"notifications": notifications, "cursor": self._hub.attendance.cursor()})
