@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 from typing import Any
 
-from hubd.core.channel import Channel, Kind, parse_channel
+from hubd.core.channel import Channel, Kind
 from hubd.core.notification import Notification
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import DurableSubscriptions
@@ -15,6 +15,7 @@ from hubd.hooks.calls import BadAnswer, Hook, Impl, Waiting
 
 VERDICTS = 1000
 """How many verdicts one gate may give about one notification: they are about sets, not about each of them."""
+UNIONS = 64
 _NOBODY = UserSet()
 
 
@@ -29,6 +30,7 @@ class Gates:
         self._durables = durables
         self._numbers = numbers
         self._counts = counts
+        self._unions: dict[tuple[int, int], tuple[UserSet, UserSet, Snapshot]] = {}
         self._judged: tuple[Notification | None, int, int] = (None, 0, 0)  # the last one, and when that was
 
     def meant(self, channels: Iterable[Channel]) -> UserSet:
@@ -47,7 +49,20 @@ class Gates:
                     sets.append(them)
         if alone:
             sets.append(UserSet(alone))
-        return _union(sets)
+        return self._together(sets)
+
+    def _together(self, sets: list[UserSet]) -> UserSet:
+        """All of them in one set. That of two that won't change is kept: a topic's live and durable subscribers."""
+        if len(sets) != 2 or not all(isinstance(users, Snapshot) for users in sets):
+            return _union(sets)
+        key = id(sets[0]), id(sets[1])
+        known = self._unions.pop(key, None)
+        if known is None:
+            known = sets[0], sets[1], Snapshot(_union(sets))  # with its parts, so that nothing else gets their id()
+            if len(self._unions) == UNIONS:
+                del self._unions[next(iter(self._unions))]
+        self._unions[key] = known
+        return known[2]
 
     def judge(self, notification: Notification, channels: Sequence[Channel]) -> None:
         """Have it judged for those for whom it hasn't been yet: all, or who has joined since."""
@@ -76,10 +91,9 @@ class Gates:
 
         Gives how many more sets of the notification's own he is in for that.
         """
-        if not self._hook.impls or notification.is_release or notification.was_judged(number):
+        # Without `judged` there was no gate then, or nobody else may read it.
+        if not self._hook.impls or notification.judged is None or notification.was_judged(number):
             return 0
-        if all(parse_channel(name).kind is Kind.USER for name in notification.channels):
-            return 0  # his own: he was asked about
         kept_from = self._ask(notification, UserSet([number]))
         return notification.record_judged(number, is_kept=any(number in users for users in kept_from))
 

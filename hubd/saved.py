@@ -95,16 +95,13 @@ def _users_named(memory: Memory) -> UserSet:
     named = UserSet()
     seen: dict[int, None] = {}
     for notification, _ in memory.rings.kept():
-        for _, users in notification.audience:
+        for users in notification.user_sets:
             if id(users) not in seen:  # one set may be that of very many notifications
                 seen[id(users)] = None
                 named |= users
-        if (kept_from := notification.kept_from) is not None:
-            named |= kept_from
-        for late in (notification.replayed or {}).values():
-            named |= late
-        if notification.acked is not None:
-            named |= notification.acked
+        late = notification.acked, notification.judged_late, notification.kept_from_late
+        for own in (*(notification.replayed or {}).values(), *(users for users in late if users is not None)):
+            named |= own
     return named
 
 
@@ -113,8 +110,9 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
     places: dict[int, int] = {}
     dumped: list[UserSet] = []  # so that none of them goes, and another one gets its id()
     for notification, names in memory.rings.kept():
-        kept_from = notification.kept_from
-        for users in (*(users for _, users in notification.audience), *([] if kept_from is None else [kept_from])):
+        kept_from, judged = notification.kept_from, notification.all_judged
+        own = [users for users in (kept_from, judged) if users is not None]
+        for users in (*(users for _, users in notification.audience), *own):
             if id(users) not in places:
                 places[id(users)] = len(places)
                 dumped.append(users)
@@ -135,6 +133,7 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
             tuple((topic, users.dump()) for topic, users in replayed.items()),
             notification.acked.dump() if notification.acked is not None else b"",
             places[id(kept_from)] if kept_from is not None else None,
+            places[id(judged)] if judged is not None else None,
         )
 
 
@@ -155,6 +154,7 @@ def load(path: Path | None, config: Config, clock: Clock, ids: Ids) -> Memory:
 _Seconds = Annotated[float, Field(allow_inf_nan=False)]
 _Age = Annotated[float, Field(allow_inf_nan=False, ge=0)]
 _Number = Annotated[int, Field(ge=0, lt=_NUMBERS)]
+_Place = Annotated[int, Field(ge=0)]
 _Sequence = Annotated[int, Field(ge=0, le=_SEQUENCES)]
 
 
@@ -200,7 +200,8 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
             tuple[tuple[str, int], ...],
             tuple[tuple[str, bytes], ...],
             bytes,
-            Annotated[int, Field(ge=0)] | None,
+            _Place | None,
+            _Place | None,
         ],
     }.items()
 }
@@ -312,6 +313,7 @@ class _Loading:
         replayed: tuple[tuple[str, bytes], ...],
         acked: bytes,
         excluded: int | None,
+        judged: int | None,
     ) -> None:
         made = Notification(
             **_read_body(body),
@@ -330,6 +332,8 @@ class _Loading:
             made.acked = UserSet.read(acked)
         if excluded is not None:
             made.excluded = self._sets[excluded]
+        if judged is not None:
+            made.judged = self._sets[judged]
         made.noted = sum(map(len, (made.replayed or {}).values())) + len(made.acked or ())
         in_order = self._last[0] < sequence <= self._memory.sequence and self._last[1] <= made.kept_at
         if made.live_only or not in_order or not made.channels.keys() >= {*names}:

@@ -22,7 +22,7 @@ from hubd.hooks.driving import CLEANUP_S
 from hubd.hooks.handle import DEPTH, PluginHub, PluginLog
 from hubd.hooks.observers import QUEUE
 from hubd.hooks.switching import FAULTS, FAULTS_S, OFF_MOST_S, OFF_S, STALL_S
-from hubd.hooks.table import HOOKS
+from hubd.hooks.table import HOOKS, Fails
 from hubd.hooks.watchdog import Watchdog
 from hubd.server import PLUGINS_S
 from hubd.testing import PluginWorld, hub_for
@@ -246,8 +246,9 @@ def test_the_page_has_the_right_numbers() -> None:
     assert (OFF_S, OFF_MOST_S) == (60.0, 3600.0)
     assert "after a minute, the next time after two, and so on up to an hour" in CALLED
     assert f"within {STALL_S:g} seconds of one another count as one fault" in CALLED
-    provoked = [hook for hook, rule in HOOKS.items() if rule.is_provoked]
-    assert provoked == ["check_health"] and "faults of routes, of [`hubd_check_health`]" in CALLED
+    provoked = {hook for hook, rule in HOOKS.items() if rule.is_provoked}
+    assert provoked == {"check_health", *(hook for hook, rule in HOOKS.items() if rule.fails is Fails.CLOSED)}
+    assert "faults of routes, of [`hubd_check_health`](#hubd_check_health), of hooks that fail closed" in CALLED
     assert (FAULTS, FAULTS_S) == (5, 60.0) and "Five faults within a minute" in CALLED
     assert f"At {QUEUE:,} events" in CALLED
     limit_s = inspect.signature(Watchdog).parameters["limit_s"].default

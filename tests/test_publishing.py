@@ -202,10 +202,7 @@ async def test_no_plugin_may_be_passed_over() -> None:
             with pytest.raises(Problem) as refused:
                 await hub.publish("t", id="n1")
             assert refused.value.code == "unavailable"
-        assert len(hub.plugin.seen) == FAULTS and got(ada) == []
-        hub.hub.hooks.switching.switch_on()
-        with pytest.raises(Problem, match="failed"):
-            await hub.publish("t", id="n1")
+        assert len(hub.plugin.seen) == 2 * FAULTS and got(ada) == []
 
 
 # --- Stored
@@ -271,9 +268,6 @@ async def test_where_nothing_must_not_get_lost_each_store_is_asked_once_whoever_
         for _ in range(FAULTS):
             await hub.publish("t")
         assert asked == names * FAULTS
-        asked.clear()
-        await hub.publish("t")
-        assert asked == ["one", "two", "three"]  # the others are switched off by now
 
 
 async def test_nobody_gets_it_before_it_is_stored_and_the_publisher_waits() -> None:

@@ -195,6 +195,13 @@ class Notification:
         return sets + [users for users in (self.excluded, self.judged) if isinstance(users, Snapshot)]
 
     @property
+    def all_judged(self) -> Snapshot | None:
+        """Everybody whom the gates were asked about, where others may come and read it, too."""
+        if not isinstance(self.judged, Snapshot):
+            return None
+        return self.judged if self.judged_late is None else Snapshot(self.judged | self.judged_late)
+
+    @property
     def kept_from(self) -> Snapshot | None:
         """Everybody whom gates keep it from."""
         if self.kept_from_late is None:

@@ -25,7 +25,6 @@ class Health:
     """What load balancers and container managers ask. Each of ``checks`` gives why the hub isn't ready, or nothing."""
 
     def __init__(self, hub: Hub) -> None:
-        self._hooks = hub.hooks
         self._hook = hub.hooks.check_health
         self._clock = hub.clock
         self._ask_at = float("-inf")
@@ -39,7 +38,6 @@ class Health:
     async def reasons(self) -> list[str]:
         """Why the hub isn't ready, by itself and by what plugins say; nothing when it is."""
         reasons = [reason for check in self.checks if (reason := check())]
-        reasons += [f"{name}: is switched off, and refuses what it is asked about" for name in self._hooks.refusing()]
         return reasons + await self._of_plugins()
 
     async def _of_plugins(self) -> list[str]:

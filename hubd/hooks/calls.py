@@ -28,7 +28,7 @@ class BadAnswer(Exception):
 
 
 class Failed(Problem):
-    """A plugin failed, or is switched off, where that refuses: it isn't what the plugin has decided."""
+    """A plugin failed where that refuses: it isn't what the plugin has decided."""
 
 
 class Impl:
@@ -52,7 +52,7 @@ class Impl:
 class Hook:
     """One hook with its implementations, in the order of the config; an empty one costs whoever looks at it nothing."""
 
-    __slots__ = ("_fault", "_rounds", "_some_are_off", "all", "at", "impls", "name", "rule")
+    __slots__ = ("_fault", "_rounds", "all", "at", "impls", "name", "rule")
 
     def __init__(self, name: str, rule: Rule, fault: Callable[..., None]) -> None:
         self.name = name
@@ -63,13 +63,21 @@ class Hook:
         self.at = 0
         """Where ``step`` raised, as long as nothing else is done."""
         self._rounds = 0
-        self._some_are_off = False
 
     def arrange(self) -> None:
-        """Go by which plugins are on now. In a hook that fails closed one that is off stays, and refuses."""
+        """Go by which plugins are on now. A hook that fails closed is asked all the same: without it all is refused."""
+        self.impls = tuple(impl for impl in self.all if impl.plugin.is_on or self.rule.fails is Fails.CLOSED)
+
+    def end(self) -> None:
+        """The plugins have shut down: they aren't asked any more, and what they would have to allow is refused."""
         closed = self.rule.fails is Fails.CLOSED
-        self.impls = tuple(impl for impl in self.all if impl.plugin.is_on or closed)
-        self._some_are_off = not all(impl.plugin.is_on for impl in self.impls)
+        self.impls = tuple(Impl(impl.plugin, self._refuse_all(impl), False) for impl in self.all if closed)
+
+    def _refuse_all(self, impl: Impl) -> Callable[..., None]:
+        def refuse(*args: Any) -> None:
+            raise Failed("unavailable", f"the plugin '{impl.plugin.name}' has shut down", retry_after=RETRY_S)
+
+        return refuse
 
     def step(self, impls: tuple[Impl, ...], place: int, *args: Any) -> tuple[int, Any]:
         """Ask one plugin after the other, from a place on, until one answers: its place and answer; None: none did.
@@ -80,11 +88,10 @@ class Hook:
         self._rounds += 1
         weight = 1 if self._rounds <= SAMPLE else 0 if self._rounds % SAMPLE else SAMPLE
         begun = timer() if weight else 0.0
-        careful = self._some_are_off or impls is not self.impls
+        careful = impls is not self.impls and self.rule.fails is not Fails.CLOSED  # some may be off since a moment ago
         for at in range(place, len(impls)):
             impl = impls[at]
             if careful and not impl.plugin.is_on:
-                self._off(impl, at)
                 continue
             impl.calls += 1
             try:
@@ -128,11 +135,6 @@ class Hook:
         what = f"hubd_{self.name} gave something to be awaited, but wasn't declared with `async def`"
         self.failed(impl, BadAnswer(what))
 
-    def _off(self, impl: Impl, at: int) -> None:
-        self.at = at
-        if self.rule.fails is Fails.CLOSED:
-            raise self._refusal(impl.plugin)
-
     def raised(self, impl: Impl, error: BaseException) -> None:
         """A plugin raised: to refuse, because the hub cancelled it, or by a fault."""
         if isinstance(error, Problem) and self.rule.may_refuse:
@@ -151,8 +153,7 @@ class Hook:
             raise self._refusal(impl.plugin) from None
 
     def _refusal(self, plugin: Plugin) -> Failed:
-        why = "failed" if plugin.is_on else "is switched off"
-        return Failed("unavailable", f"the plugin '{plugin.name}' {why}; try again later", retry_after=RETRY_S)
+        return Failed("unavailable", f"the plugin '{plugin.name}' failed; try again later", retry_after=RETRY_S)
 
 
 class Waiting:
@@ -276,13 +277,8 @@ class Hooks:
         """The plugins have shut down: none is called any more, and where one would have to allow something it can't."""
         self.all_started.clear()
         self.switching.end()
-        self._arrange()
-
-    def refusing(self) -> list[str]:
-        """The plugins that are switched off, and without which something is refused to everybody."""
-        closed = [hook for hook in self.each.values() if hook.rule.fails is Fails.CLOSED]
-        off = (impl.plugin for hook in closed for impl in hook.impls if not impl.plugin.is_on)
-        return list(dict.fromkeys(plugin.name for plugin in off))
+        for hook in self.each.values():
+            hook.end()
 
     def _switched(self, plugin: Plugin) -> None:
         self._arrange()

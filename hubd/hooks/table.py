@@ -22,7 +22,8 @@ class Rule(NamedTuple):
     """How a hook is called. ``timeout_s``: how long one plugin may take.
 
     ``may_refuse``: a ``Problem`` that a plugin raises is its answer, and no fault.
-    ``is_provoked``: strangers can have it called as often as they like, so failing in it switches no plugin off.
+    ``is_provoked``: strangers can have it called as often as they like, so failing in it switches no plugin off. Nor
+    does failing where it is closed: whoever asked was refused, and to ask no more would be to refuse everybody.
     ``observes``: it is told of what has happened, afterwards, through a queue. ``sync``: it can't wait for anything, so
     it must be a plain function.
     """
@@ -51,14 +52,14 @@ HOOKS = {
     "broker": _AT_START,
     "push_backends": _AT_START,
     # Who may do what
-    "authenticate": Rule(Fails.CLOSED, 5.0, may_refuse=True),
-    "authorize_subscribe": Rule(Fails.CLOSED, 2.0, may_refuse=True),
-    "authorize_publish": Rule(Fails.CLOSED, 2.0, may_refuse=True),
+    "authenticate": Rule(Fails.CLOSED, 5.0, may_refuse=True, is_provoked=True),
+    "authorize_subscribe": Rule(Fails.CLOSED, 2.0, may_refuse=True, is_provoked=True),
+    "authorize_publish": Rule(Fails.CLOSED, 2.0, may_refuse=True, is_provoked=True),
     # The way of a notification
     "prepare_notification": Rule(Fails.OPEN, 1.0, may_refuse=True),
-    "resolve_audience": Rule(Fails.CLOSED, 2.0, may_refuse=True),
+    "resolve_audience": Rule(Fails.CLOSED, 2.0, may_refuse=True, is_provoked=True),
     "filter_recipients": Rule(Fails.OPEN, sync=True),
-    "store_notification": Rule(Fails.CLOSED, 5.0, may_refuse=True),
+    "store_notification": Rule(Fails.CLOSED, 5.0, may_refuse=True, is_provoked=True),
     # What has happened
     "published": _OBSERVES,
     "filtered": _OBSERVES,

@@ -56,22 +56,3 @@ async def test_one_that_fails_leaves_the_hub_ready() -> None:
             await hub.advance(1)
         assert len(hub.faults) == FAULTS + 2
         assert hub.plugins.hooks.plugins["ill"].is_on, "strangers can ask as often as they like"
-
-
-class Guard:
-    @hookimpl
-    def hubd_authorize_subscribe(self) -> list[str]:
-        raise RuntimeError
-
-
-async def test_who_refuses_everything_while_it_is_switched_off_makes_the_hub_not_ready() -> None:
-    async with hub_for(Guard, allow_faults=True) as hub:
-        for _ in range(FAULTS):
-            assert (await hub.request("GET", "/api/channels/t/history", user="ada")).status == 503
-        answer = await hub.request("GET", "/health/ready")
-        assert (answer.status, answer.json()["reasons"]) == (
-            503,
-            ["guard: is switched off, and refuses what it is asked about"],
-        )
-        hub.reconfigure({})
-        assert (await hub.request("GET", "/health/ready")).status == 200

@@ -9,7 +9,7 @@ import pytest
 
 from hubd.core.errors import Problem
 from hubd.hooks.calls import BadAnswer, Hooks, Impl
-from hubd.hooks.switching import FAULTS, FAULTS_S, Plugin
+from hubd.hooks.switching import FAULTS, FAULTS_S, OFF_MOST_S, STALL_S, Plugin
 from hubd.hooks.table import HOOKS, Fails
 from hubd.testing import FakeClock
 from tests.hooks.calls_world import CLOSED, OPEN, SYNC, World, always, is_on, raising
@@ -229,32 +229,89 @@ def test_faults_of_others_dont_count_for_it() -> None:
     assert all(is_on(plugin) for plugin in plugins)
 
 
-async def test_what_is_switched_off_goes_on_refusing_where_hooks_fail_closed() -> None:
+async def test_what_is_switched_off_is_asked_all_the_same_where_hooks_fail_closed() -> None:
     world = World()
-    calls = []
+    calls: list[int] = []
     plugin = world.add("p", **{CLOSED: lambda *args: calls.append(1), OPEN: lambda *args: calls.append(2)})
     world.fail(plugin, FAULTS)
     assert world.hook(OPEN).impls == ()
     for _ in range(3):
-        with pytest.raises(Problem, match="'p' is switched off"):
+        await world.ask(CLOSED)
+    assert calls == [1, 1, 1] and not is_on(plugin)
+
+
+async def test_failing_where_that_refuses_is_counted_and_switches_nobody_off() -> None:
+    world = World()
+    plugin = world.add("p", **{CLOSED: lambda *args: 1 / 0})
+    for _ in range(3 * FAULTS):
+        with pytest.raises(Problem, match="'p' failed"):
             await world.ask(CLOSED)
-    assert calls == [] and plugin.faults.total() == FAULTS
+    assert plugin.faults.total() == 3 * FAULTS and is_on(plugin)
+
+
+async def test_when_all_has_ended_nobody_is_asked_and_nothing_allowed() -> None:
+    world = World()
+    calls: list[int] = []
+    world.add("p", **{CLOSED: lambda *args: calls.append(1), OPEN: lambda *args: calls.append(2)})
+    world.hooks.end()
+    assert world.hook(OPEN).impls == ()
+    with pytest.raises(Problem, match="'p' has shut down"):
+        await world.ask(CLOSED)
+    world.clock.advance(2 * OFF_MOST_S)
+    world.hooks.switching.maintain()
+    assert calls == [] and world.hook(OPEN).impls == ()
 
 
 @pytest.mark.parametrize("name", [name for name, rule in HOOKS.items() if not rule.sync])
-async def test_who_is_switched_off_while_another_is_asked_refuses_only_where_hooks_fail_closed(name: str) -> None:
+async def test_who_is_switched_off_while_another_is_asked_is_passed_over_where_hooks_fail_open(name: str) -> None:
     world = World()
     first, second = world.add("first", **{name: always(None)}), world.add("second", **{name: always("answer")})
     hook = world.hook(name)
-    one, two = hook.impls
-    await hook.ask(one)
+    impls = hook.impls
+    assert hook.step(impls, 0)[0] == 1
     world.fail(second, FAULTS)
-    if hook.rule.fails is Fails.CLOSED:
-        with pytest.raises(Problem, match="switched off"):
-            await hook.ask(two)
-    else:
-        assert await hook.ask(two) is None
+    closed = hook.rule.fails is Fails.CLOSED
+    assert hook.step(impls, 1) == ((1, "answer") if closed else (2, None))
     assert is_on(first) and world.faults[FAULTS:] == []
+
+
+def test_it_comes_on_again_by_itself_later_and_later() -> None:
+    world = World()
+    plugin = world.add("p", **{OPEN: always(1)})
+    for off_s in (60, 120, 240, 480, 960, 1920, 3600, 3600):
+        world.fail(plugin, FAULTS)
+        world.clock.advance(off_s - 1)
+        world.hooks.switching.maintain()
+        assert not is_on(plugin), off_s
+        world.clock.advance(1)
+        world.hooks.switching.maintain()
+        assert is_on(plugin) and len(world.hook(OPEN).impls) == 1
+    world.clock.advance(OFF_MOST_S + 1)  # well for long
+    world.fail(plugin, FAULTS)
+    world.clock.advance(60)
+    world.hooks.switching.maintain()
+    assert is_on(plugin)
+
+
+def test_calls_that_waited_for_the_same_thing_are_one_fault() -> None:
+    world = World()
+    plugin = world.add("p", **{OPEN: always(1)})
+    for _ in range(FAULTS - 1):
+        for _ in range(100):
+            world.hooks.fault(plugin, OPEN, "too_long")
+        assert is_on(plugin)
+        world.clock.advance(STALL_S)
+    assert plugin.faults.total() == 100 * (FAULTS - 1)
+    world.hooks.fault(plugin, OPEN, "too_long")
+    assert not is_on(plugin)
+
+
+def test_what_strangers_can_provoke_switches_nobody_off() -> None:
+    world = World()
+    plugin = world.add("p", **{OPEN: always(1)})
+    for _ in range(3 * FAULTS):
+        world.hooks.fault(plugin, "GET /api/x", "raised", provoked=True)
+    assert plugin.faults.total() == 3 * FAULTS and is_on(plugin)
 
 
 def test_switching_on_gives_another_chance_from_the_start() -> None:
