@@ -243,7 +243,7 @@ METRICS = (
     Metric(
         "hubd_plugin_up",
         _GAUGE,
-        "1 for a plugin that is on; 0 for one that failed too often and is switched off until a reload.",
+        "1 for a plugin that is on; 0 for one that failed too often and is switched off for a while or until a reload.",
         lambda now: {(plugin.name,): int(plugin.is_on) for plugin in now.hub.hooks.plugins.values()},
         ("plugin",),
     ),

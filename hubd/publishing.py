@@ -171,6 +171,8 @@ class Publishing:
         if self._hooks.store_notification.impls:
             self.gates.judge(notification, channels)
             await self._store(notification, notification.judged or self.gates.meant(channels))
+        if self.stopping:  # since plugins were asked
+            raise _stopping()
         return await self._send(notification)
 
     async def _send(self, notification: Notification) -> Receipt:

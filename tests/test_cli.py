@@ -47,7 +47,6 @@ def test_the_version_is_told() -> None:
         ["gen-key", "nonsense"],
         ["reload", "--pid", "x"],
         ["plugins", "all"],
-        ["default-config", "x"],
     ],
 )
 def test_wrong_usage_ends_with_2(arguments: list[str]) -> None:

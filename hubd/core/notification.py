@@ -126,6 +126,10 @@ class Notification:
         by = b"" if sender is None else b',"from":"%b"' % sender.encode()
         around = id.encode(), data[1:-1], priority.word.encode(), sent_at, by
         self.body: bytes = b'{"id":"%b",%b,"priority":"%b","sent_at":%d%b' % around
+        self._begin()
+
+    def _begin(self) -> None:
+        """Nothing has become of it yet."""
         self.sequence = 0
         self.cursor = ""
         self.kept_at = 0.0

@@ -12,6 +12,7 @@ from hubd.core.errors import BAD_TOKEN, EXPIRED, REVOKED, STATUS_OF, Problem
 from hubd.core.identity import ApiKey, Identity
 from hubd.core.notification import Priority
 from hubd.edge.keys import PREFIX, ApiKeys
+from hubd.edge.limits import PerAddress
 from hubd.edge.origin import Origins
 from hubd.edge.proxies import Proxies
 from hubd.edge.tickets import Tickets
@@ -22,6 +23,8 @@ COOKIE = "hubd_token"
 _HOW_USER = "send the user's token as 'Authorization: Bearer ...'"
 _HOW_SERVER = "send an API key as 'Authorization: Bearer hub_...'"
 _RETRY_S = 5.0
+ASKING = 2000
+"""For how many at a time plugins are asked who they are; of one address half as many."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -64,6 +67,7 @@ class Authenticator:
         self._origins = origins
         self._dev = dev
         self._hooks = hooks
+        self._asking = PerAddress()
         self.apply(config)
 
     def apply(self, config: Config) -> None:
@@ -186,7 +190,20 @@ class Authenticator:
         return Credentials(bearer, headers, cookies, dict(request.query), self._proxies.address(request))
 
     async def _ask_plugins(self, credentials: Credentials) -> Identity | None:
-        """Whom the first plugin that knows says it is; None: none knows."""
+        """Whom the first plugin that knows says it is; None: none knows. So many may wait for that, and no more.
+
+        Who hangs up goes on waiting, and counts: else one client could have any number of questions under way.
+        """
+        address = credentials.address
+        if self._asking.total >= ASKING or self._asking.of(address) >= ASKING // 2:
+            raise TokenRefused(BAD_TOKEN, "too many wait to be let in; try again later", temporary=True)
+        self._asking.add(address)
+        try:
+            return await self._ask_each(credentials)
+        finally:
+            self._asking.discard(address)
+
+    async def _ask_each(self, credentials: Credentials) -> Identity | None:
         hook = self._hooks.authenticate
         for impl in hook.impls:
             # From before it was asked: a revocation while it thinks about it has to count.

@@ -24,8 +24,8 @@ QUEUE_BYTES = 64 << 20
 
 What comes while it is full is lost to that plugin, and counted.
 """
-SLICE = 100
-"""How many events are told before the loop gets its turn."""
+SLICE, SLICE_NOW = 100, 1000
+"""How many events are told before the loop gets its turn: to those who may wait, to those who never do."""
 TOLD_AGAIN_S = 60.0
 FLUSH_STEP_S = 0.005
 
@@ -169,7 +169,7 @@ class Observers:
 
     def _tell_now(self, queue: Queue) -> None:
         events = queue.events
-        for told in range(min(SLICE, len(events))):
+        for told in range(min(SLICE_NOW, len(events))):
             if not events:  # it has been switched off meanwhile
                 return
             hook, impl, args, size = events.popleft()

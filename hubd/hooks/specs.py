@@ -172,7 +172,8 @@ def hubd_filter_recipients(notification: "Notification", recipients: "UserSet") 
 
     ``notification``: what was published; it has no place in the sequence yet. ``recipients``: who is left after the
     plugins before this one: users by number (``PluginHub.number_of``). Not to be changed. Who joins while the
-    notification is being stored is asked about in a second call.
+    notification is being stored is asked about in a second call; and who was away, and comes to read what he missed,
+    when he does.
     """
 
 

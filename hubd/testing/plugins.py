@@ -129,6 +129,7 @@ class PluginWorld:
         self._key, digest = new_key("test")
         self._keys = ApiKeys((), [ApiKeyEntry(id="test", sha256=digest, rights=("publish", "admin"))])
         self._client: TestClient[Any, Any] | None = None
+        self._client_lock = asyncio.Lock()
         self._options: dict[str, BaseModel] = {}
         self.plugin: Any = None
         self.name = ""
@@ -165,6 +166,8 @@ class PluginWorld:
     async def end(self) -> None:
         """Stop everything."""
         self.ended = True
+        if self._is_made:
+            self.hub.stopping = True  # as a hub does first of all
         self._sleepers.end()
         if self._is_made:
             await self.hub.observers.flush(STOP_S)
@@ -268,9 +271,10 @@ class PluginWorld:
         headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Ask the hub by HTTP, over a real socket: as a ``user``, with an API ``key`` that may do all, or as nobody."""
-        if self._client is None:
-            self._client = TestClient(TestServer(self.edge.app))
-            await self._client.start_server()
+        async with self._client_lock:  # the first ones may come together
+            if self._client is None:
+                self._client = TestClient(TestServer(self.edge.app))
+                await self._client.start_server()
         sent = dict(headers or {})
         if key:
             sent["Authorization"] = f"Bearer {self._key}"

@@ -5,9 +5,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from hubd.edge import credentials
 from tests.edge.hooked_hub import HookedHub, Knowing, beside, hooked
 from tests.edge.http_clients import PollClient, target
-from tests.edge.live_hub import eventually
+from tests.edge.live_hub import HOST, eventually
 from tests.edge.ways_in import HANDSHAKE, WAYS, bearer, way_in
 from tests.edge.ws_client import JSON, Client
 
@@ -141,3 +142,20 @@ async def test_actions_wait_behind_the_one_that_says_who_it_is(hub: HookedHub, p
     plugin.go.set()
     assert [(await client.next()).get("ref") for _ in range(3)] == ["a", None, "b"]
     assert "team" in hub.hub.registry.topics
+
+
+async def test_who_hangs_up_while_it_waits_still_counts(
+    hub: HookedHub, plugin: Knowing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credentials, "ASKING", 8)
+    plugin.go.clear()
+    for _ in range(12):
+        _, client = await asyncio.open_connection(HOST, hub.port)
+        client.write(b"GET /api/subscriptions HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer app-7\r\n\r\n")
+        await asyncio.sleep(0.02)
+        client.transport.abort()
+    assert plugin.waiting == 4, "half of them at most are of one address"
+    assert await way_in(hub, "api", "app-7") == "unavailable"
+    plugin.go.set()
+    await eventually(lambda: plugin.waiting == 0)
+    assert await way_in(hub, "api", "app-7") == "let in"

@@ -9,7 +9,6 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as read_text
 
 from hubd.edge.reception import HEAD_S
-from hubd.hub import Hub
 from hubd.pump import FEW
 from tests.edge.live_hub import HOST, LiveHub, config_of, eventually
 from tests.edge.raw_http import Raw
@@ -86,11 +85,11 @@ async def test_requests_by_method_route_and_status(hub: LiveHub) -> None:
 
 
 async def test_what_fails_counts_as_such(hub: LiveHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(self: Hub, body: object) -> None:
+    def failing(body: object) -> None:
         raise ValueError
 
     with monkeypatch.context() as planted:
-        planted.setattr(Hub, "prepare", failing)
+        planted.setattr(hub.hub, "prepare", failing)
         assert (await hub.try_publish()).status == 500
     found = await samples(hub)
     assert of(found, "hubd_http_requests_total", status="500") == 1
