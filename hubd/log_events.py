@@ -45,6 +45,9 @@ EVENTS: dict[str, LogEvent] = {
     "not_saved": LogEvent(
         _ERROR, "Rings and epoch can't be saved: the next start begins a new epoch, and clients are told a gap"
     ),
+    "notification_not_saved": LogEvent(
+        _ERROR, "A kept notification isn't what it should be, so it was left out of what a stop saves"
+    ),
     "loaded": LogEvent(_INFO, "What the last stop saved was loaded, and the file is gone"),
     "not_loaded": LogEvent(
         _WARNING, "What the last stop saved can't be used: a new epoch begins, and clients are told a gap"

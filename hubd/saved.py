@@ -117,24 +117,40 @@ def _rings(memory: Memory, now: float) -> Iterator[Record]:
                 places[id(users)] = len(places)
                 dumped.append(users)
                 yield "set", users.dump()
-        replayed = notification.replayed or {}
-        yield (
-            "kept",
-            notification.sequence,
-            notification.body,
-            tuple(notification.channels),
-            tuple(names) if len(names) < len(notification.channels) else (),
-            notification.persistence.value,
-            notification.expires_at - now,
-            now - notification.kept_at,
-            notification.collapse_key,
-            notification.group,
-            tuple((topic, places[id(users)]) for topic, users in notification.audience),
-            tuple((topic, users.dump()) for topic, users in replayed.items()),
-            notification.acked.dump() if notification.acked is not None else b"",
-            places[id(kept_from)] if kept_from is not None else None,
-            places[id(judged)] if judged is not None else None,
-        )
+        try:
+            record = _kept(notification, names, places, kept_from, judged, now)
+            _KINDS["kept"].validate_python(record)
+        except Exception as error:  # a plugin has laid hands on it: that mustn't spoil all the others
+            log_event(log, "notification_not_saved", error, sequence=notification.sequence)
+        else:
+            yield "kept", *record
+
+
+def _kept(
+    notification: Notification,
+    names: list[str],
+    places: dict[int, int],
+    kept_from: Snapshot | None,
+    judged: Snapshot | None,
+    now: float,
+) -> tuple[Any, ...]:
+    """What is saved of a notification; ``places`` are those of its sets of users."""
+    return (
+        notification.sequence,
+        notification.body,
+        tuple(notification.channels),
+        tuple(names) if len(names) < len(notification.channels) else (),
+        notification.persistence.value,
+        notification.expires_at - now,
+        now - notification.kept_at,
+        notification.collapse_key,
+        notification.group,
+        tuple((topic, places[id(users)]) for topic, users in notification.audience),
+        tuple((topic, users.dump()) for topic, users in (notification.replayed or {}).items()),
+        notification.acked.dump() if notification.acked is not None else b"",
+        places[id(kept_from)] if kept_from is not None else None,
+        places[id(judged)] if judged is not None else None,
+    )
 
 
 # --- Loading

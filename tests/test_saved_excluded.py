@@ -131,3 +131,17 @@ async def test_a_file_of_before_there_were_such_sets_isnt_read(path: Path, caplo
     path.write_bytes(path.read_bytes().replace(b"hubd saved 2\n", b"hubd saved 1\n"))
     memory = loaded(path, clock)
     assert memory.sequence == 0 and memory.epoch != hub.memory.epoch
+
+
+async def test_one_that_a_plugin_has_laid_hands_on_doesnt_spoil_the_others(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    hub, clock, _ = make_hub()
+    for id in ("n1", "n2", "n3"):
+        await publish(hub, "t", id=id)
+    spoilt = hub.rings.find("n2", clock.monotonic())
+    assert spoilt is not None
+    spoilt.group = {"a": 1}  # type: ignore[assignment]  # that is what it is about
+    later, _ = restarted(hub, path)
+    assert [kept.id for kept, _ in later.rings.kept()] == ["n1", "n3"]
+    assert "notification_not_saved" in caplog.text
