@@ -16,7 +16,7 @@ from hubd.hooks.calls import BadAnswer, Hook, Impl, Waiting
 VERDICTS = 1000
 """How many verdicts one gate may give about one notification: they are about sets, not about each of them."""
 UNIONS = 64
-_NOBODY = UserSet()
+_NOBODY = Snapshot(UserSet())
 
 
 class Gates:

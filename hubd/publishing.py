@@ -170,7 +170,8 @@ class Publishing:
         )
         if self._hooks.store_notification.impls:
             self.gates.judge(notification, channels)
-            await self._store(notification, notification.judged or self.gates.meant(channels))
+            recipients = notification.judged if notification.judged is not None else self.gates.meant(channels)
+            await self._store(notification, recipients)
         if self.stopping:  # since plugins were asked
             raise _stopping()
         return await self._send(notification)
