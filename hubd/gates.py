@@ -83,7 +83,7 @@ class Gates:
     def keep_judged(self, notification: Notification, channels: Sequence[Channel]) -> None:
         """Remember whom it was judged for, as far as others may come and read it later."""
         if notification.judged is not None:
-            is_private = all(channel.kind is Kind.USER for channel in channels)
+            is_private = channels[0].kind is Kind.USER if len(channels) == 1 else _are_private(channels)
             notification.judged = None if is_private else snapshot_of(notification.judged)
 
     def judge_late(self, notification: Notification, number: int) -> int:
@@ -132,6 +132,10 @@ class Gates:
             self._hook.failed(impl, BadAnswer(expected))
             return []
         return verdicts
+
+
+def _are_private(channels: Sequence[Channel]) -> bool:
+    return all(channel.kind is Kind.USER for channel in channels)
 
 
 def _union(sets: list[UserSet]) -> UserSet:

@@ -71,7 +71,6 @@ class Publishing:
         self.rates = Rates()
         self.gates = Gates(hooks.filter_recipients, registry, memory.durables, memory.numbers, counts)
         self.stopping = False
-        self._under_way: dict[Notification, None] = {}  # those that this hub is publishing
         self.apply(config)
         memory.rings.judge_late = self.judge_late
         broker.start(self.on_publication, memory.sequence)
@@ -180,12 +179,8 @@ class Publishing:
         """Give it its place in the sequence, and have it brought to everybody."""
         if not notification.channels:  # a segment that nobody is in
             return Receipt(notification.id, self._attendance.cursor(), 0)
-        if self._hooks.filter_recipients.impls:
-            self._under_way[notification] = None
-        try:
-            published = await self._broker.publish(notification)
-        finally:
-            self._under_way.pop(notification, None)
+        notification.is_ours = True
+        published = await self._broker.publish(notification)
         receipt = Receipt(notification.id, self._attendance.cursor(published.sequence), published.live)
         word = notification.priority.word
         log_event(log, "published", id=receipt.id, cursor=receipt.cursor, priority=word, live=receipt.live)
@@ -304,7 +299,7 @@ class Publishing:
             self.gates.keep_judged(notification, channels)
             notification.audience = self._audience(channels)
         self._rings.append(notification, now)
-        if notification not in self._under_way:  # another hub's
+        if not notification.is_ours:  # of those, `_send` tells
             self._tell_filtered(notification)
         if len(channels) == 1:
             return self._fan_out(notification, channels[0])

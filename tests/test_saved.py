@@ -98,7 +98,7 @@ async def test_everything_of_a_notification(path: Path) -> None:
     mine = hub.rings.find("x", clock.monotonic())
     its = later.rings.find("x", later_clock.monotonic())
     assert mine is not None and its is not None and its is not mine
-    names = set(type(mine).__slots__) - {"expires_at", "kept_at", "audience", "frames"}
+    names = set(type(mine).__slots__) - {"expires_at", "kept_at", "audience", "frames", "is_ours"}
     assert {name: getattr(its, name) for name in names} == {name: getattr(mine, name) for name in names}
     assert its.expires_at - later_clock.monotonic() == mine.expires_at - clock.monotonic() == 100.5
 

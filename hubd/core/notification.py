@@ -73,6 +73,7 @@ class Notification:
         "frames",
         "group",
         "id",
+        "is_ours",
         "is_release",
         "is_retracted",
         "judged",
@@ -138,6 +139,7 @@ class Notification:
         self.replayed: dict[str, UserSet] | None = None  # topic by topic, who came later and got it by a replay
         self.acked: UserSet | None = None
         self.excluded: Snapshot | None = None  # by gates: whoever is in there gets it by no channel
+        self.is_ours = False  # published by this very hub
         self.is_release = False  # gates had their say about it already
         self.is_retracted = False
         self.judged: UserSet | None = None  # whom the gates were asked about when it was published
@@ -193,10 +195,19 @@ class Notification:
         return {name: value for name, value in fields.items() if name not in HUB_FIELDS}
 
     @property
+    def has_user_sets(self) -> bool:
+        """Whether there are ``user_sets``."""
+        return bool(self.audience) or self.judged is not None or self.excluded is not None
+
+    @property
     def user_sets(self) -> list[Snapshot]:
         """The sets of users that hang on it and that may be shared with others."""
-        sets = [users for _, users in self.audience]
-        return sets + [users for users in (self.excluded, self.judged) if isinstance(users, Snapshot)]
+        sets = [users for _, users in self.audience] if self.audience else []
+        if self.excluded is not None:
+            sets.append(self.excluded)
+        if type(self.judged) is Snapshot:
+            sets.append(self.judged)
+        return sets
 
     @property
     def all_judged(self) -> Snapshot | None:

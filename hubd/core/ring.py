@@ -89,10 +89,9 @@ class Rings:
     def _keep(self, notification: Notification, names: Iterable[str], now: float) -> None:
         self._by_id[notification.id] = (*self._by_id.get(notification.id, ()), notification)
         self.bytes += notification.size + notification.noted * USER_BYTES
-        if notification.audience or notification.judged is not None or notification.excluded is not None:
-            for users in notification.user_sets:
-                self.bytes += users.size if users.references == 0 else 0
-                users.references += 1
+        for users in notification.user_sets if notification.has_user_sets else ():
+            self.bytes += users.size if users.references == 0 else 0
+            users.references += 1
         for name in names:
             ring = self._rings.get(name)
             if ring is None:
@@ -155,10 +154,9 @@ class Rings:
     def _let_go(self, notification: Notification) -> None:
         """No ring has it any more."""
         self.bytes -= notification.size + notification.noted * USER_BYTES
-        if notification.audience or notification.judged is not None or notification.excluded is not None:
-            for users in notification.user_sets:
-                users.references -= 1
-                self.bytes -= users.size if users.references == 0 else 0
+        for users in notification.user_sets if notification.has_user_sets else ():
+            users.references -= 1
+            self.bytes -= users.size if users.references == 0 else 0
         notification.frames = None
         others = tuple(other for other in self._by_id[notification.id] if other is not notification)
         if others:
