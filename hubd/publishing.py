@@ -141,8 +141,7 @@ class Publishing:
         # It may have taken a while.
         if self.stopping:
             raise _stopping()
-        revoked = None if identity is None else self._revoked.get(identity.user)
-        if identity is not None and revoked is not None and (identity.issued_at or 0) <= revoked:
+        if identity is not None and identity.is_revoked(self._revoked.get(identity.user)):
             raise Problem("unauthorized", "your token has been revoked")
 
     async def _publish(self, draft: Draft, id: str, sender: str | None, allowed: Patterns | None) -> Receipt:

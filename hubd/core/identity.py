@@ -33,6 +33,10 @@ class Identity:
             return self.topics.match(channel.name) and channel.name not in self.denied
         return channel.kind is Kind.BROADCAST or channel.user == self.user
 
+    def is_revoked(self, not_before: float | None) -> bool:
+        """Whether a revocation (Unix seconds; None: there was none) covers what this identity was proved with."""
+        return not_before is not None and (self.issued_at is None or self.issued_at <= not_before)
+
     def may_publish(self, channel: Channel) -> bool:
         """Whether his token lets him publish to this channel."""
         return self.publish.match(channel.name)

@@ -163,46 +163,47 @@ class Actions:
         if connection in self._hub.registry.connections:
             done(self._present(connection, action))
 
-    async def _subscribe_if_allowed(
-        self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer
-    ) -> None:
+    async def _subscribe_if_allowed(self, connection: Connection, action: protocol.Subscribe, done: Answer) -> None:
         named = action.named()
         await self._ask_plugins(connection, [named] if isinstance(named, str) else list(named))
-        channels = self._hub.attendance.channels(connection, named)
-        self._hub.attendance.check_room(connection, channels)
-        cursor = action.cursor or None
+        channels = self._wanted(connection, action)
         if connection not in self._hub.registry.connections:
             return  # gone, or revoked, while plugins were asked
         if action.durable:
-            await self._subscribe_durably(connection, channels, cursor, done)
+            await self._subscribe_durably(connection, channels, action, done)
         else:
-            self._hub.attendance.subscribe(connection, channels, cursor, done)
-            self._hub.pump.schedule(connection)
+            self._join(connection, channels, action, done)
 
     def _subscribe(self, connection: Connection, action: protocol.Subscribe, ref: Ref, done: Answer) -> None:
         if self._hub.hooks.authorize_subscribe.impls:
-            self._later(connection, ref, self._subscribe_if_allowed(connection, action, ref, done))
+            self._later(connection, ref, self._subscribe_if_allowed(connection, action, done))
             return
-        attendance = self._hub.attendance
-        channels = attendance.channels(connection, action.named())
-        attendance.check_room(connection, channels)
-        cursor = action.cursor or None  # an empty one counts as none, as it does in the address
+        channels = self._wanted(connection, action)
         if action.durable:
-            self._later(connection, ref, self._subscribe_durably(connection, channels, cursor, done))
+            self._later(connection, ref, self._subscribe_durably(connection, channels, action, done))
         else:
-            attendance.subscribe(connection, channels, cursor, done)
-            self._hub.pump.schedule(connection)
+            self._join(connection, channels, action, done)
+
+    def _wanted(self, connection: Connection, action: protocol.Subscribe) -> list[Channel]:
+        """The channels that are asked for: all of them may be had, and there is room."""
+        channels = self._hub.attendance.channels(connection, action.named())
+        self._hub.attendance.check_room(connection, channels)
+        return channels
+
+    def _join(self, connection: Connection, channels: list[Channel], action: protocol.Subscribe, done: Answer) -> None:
+        cursor = action.cursor or None  # an empty one counts as none, as it does in the address
+        self._hub.attendance.subscribe(connection, channels, cursor, done)
+        self._hub.pump.schedule(connection)
 
     async def _subscribe_durably(
-        self, connection: Connection, channels: list[Channel], cursor: str | None, done: Answer
+        self, connection: Connection, channels: list[Channel], action: protocol.Subscribe, done: Answer
     ) -> None:
         topics = [channel.name for channel in channels if channel.kind is Kind.TOPIC]
         user = connection.identity.user
 
         def join_first() -> None:
             if connection in self._hub.registry.connections:
-                self._hub.attendance.subscribe(connection, channels, cursor, done)
-                self._hub.pump.schedule(connection)
+                self._join(connection, channels, action, done)
 
         await self._hub.make_durable(user, topics, connection.identity, join_first)
 

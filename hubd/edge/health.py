@@ -56,14 +56,12 @@ class Health:
     async def _ask(self) -> list[str]:
         reasons: list[str] = []
         for impl in self._hook.impls:
-            try:
-                reason = await self._hook.ask(impl)
-                if reason is not None and not _is_text(reason):
-                    raise BadAnswer("hubd_check_health answers None, or in a few words why the hub isn't ready")
-            except (Problem, BadAnswer) as error:
-                self._hook.failed(impl, error)
-            else:
-                reasons += [f"{impl.plugin.name}: {reason[:REASON_CHARS]}"] if reason else []
+            reason = await self._hook.ask(impl)
+            if reason is not None and not _is_text(reason):
+                expected = "hubd_check_health answers None, or in a few words why the hub isn't ready"
+                self._hook.failed(impl, BadAnswer(expected))
+            elif reason:
+                reasons.append(f"{impl.plugin.name}: {reason[:REASON_CHARS]}")
         return reasons
 
     async def live(self, request: web.Request) -> web.Response:

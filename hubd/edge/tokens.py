@@ -67,8 +67,7 @@ class Revocations:
 
     def cover(self, identity: Identity) -> bool:
         """Whether what this identity was proved with has been revoked since."""
-        not_before = self._not_before.get(identity.user)
-        return not_before is not None and (identity.issued_at is None or identity.issued_at <= not_before)
+        return identity.is_revoked(self._not_before.get(identity.user))
 
 
 @dataclass(frozen=True, slots=True)

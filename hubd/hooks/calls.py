@@ -18,7 +18,7 @@ from hubd.log_events import log_event
 
 RETRY_S = 5.0
 SAMPLE = 16
-"""How long calls take is measured at each of a hook's first calls, then at every so manieth, which counts for all."""
+"""How long calls take is measured at each of the first ones, then at every so manieth, which counts for all."""
 
 log = logging.getLogger("hubd.plugins")
 
@@ -48,16 +48,15 @@ class Impl:
         self.calls = 0
         self.seconds = 0.0
 
-    def count(self) -> int:
-        """One more call; gives for how many calls its time is to stand, 0 when it needn't be measured."""
-        self.calls = calls = self.calls + 1
-        return 1 if calls <= SAMPLE else 0 if calls % SAMPLE else SAMPLE
+    def took(self, seconds: float) -> None:
+        """How long the last call took, which was one that is measured."""
+        self.seconds += seconds if self.calls <= SAMPLE else SAMPLE * seconds
 
 
 class Hook:
     """One hook with its implementations, in the order of the config; an empty one costs whoever looks at it nothing."""
 
-    __slots__ = ("_fault", "_rounds", "all", "at", "impls", "name", "rule")
+    __slots__ = ("_fault", "all", "at", "impls", "name", "rule")
 
     def __init__(self, name: str, rule: Rule, fault: Callable[..., None]) -> None:
         self.name = name
@@ -67,7 +66,6 @@ class Hook:
         self.impls: tuple[Impl, ...] = ()
         self.at = 0
         """Where ``step`` raised, as long as nothing else is done."""
-        self._rounds = 0
 
     def arrange(self) -> None:
         """Go by which plugins are on now. A hook that fails closed is asked all the same: without it all is refused."""
@@ -90,15 +88,13 @@ class Hook:
         The answer may be ``Waiting``: then ``await answer.rest()``. A ``Problem`` is an answer too, or says that a
         plugin failed where that refuses. Whatever asks all of them goes on from the next place.
         """
-        self._rounds += 1
-        weight = 1 if self._rounds <= SAMPLE else 0 if self._rounds % SAMPLE else SAMPLE
-        begun = timer() if weight else 0.0
         careful = impls is not self.impls and self.rule.fails is not Fails.CLOSED  # some may be off since a moment ago
         for at in range(place, len(impls)):
             impl = impls[at]
             if careful and not impl.plugin.is_on:
                 continue
-            impl.calls += 1
+            impl.calls = calls = impl.calls + 1
+            begun = timer() if calls <= SAMPLE or not calls % SAMPLE else 0.0
             try:
                 answer = impl.call(*args)
                 if answer is not None and (type(answer) is CoroutineType or inspect.isawaitable(answer)):
@@ -111,10 +107,8 @@ class Hook:
                 self.at = at
                 self.raised(impl, error)
                 answer = None
-            if weight:
-                now = timer()
-                impl.seconds += weight * (now - begun)
-                begun = now
+            if begun:
+                impl.took(timer() - begun)
             if answer is not None:
                 return at, answer
         return len(impls), None

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 from collections.abc import Callable, Generator
+from itertools import count
 from typing import Any
 
 import pytest
 
 from hubd.core.errors import Problem
-from hubd.hooks.calls import BadAnswer, Hooks, Impl
+from hubd.hooks import calls
+from hubd.hooks.calls import SAMPLE, BadAnswer, Hooks, Impl
 from hubd.hooks.switching import FAULTS, FAULTS_S, OFF_MOST_S, STALL_S, Plugin
 from hubd.hooks.table import HOOKS, Fails
 from hubd.testing import FakeClock
@@ -364,3 +366,16 @@ def test_an_impl_knows_what_it_is() -> None:
     plugin = Plugin("p", object())
     impl = Impl(plugin, print, may_wait=False)
     assert (impl.plugin, impl.call, impl.may_wait, impl.calls, impl.seconds) == (plugin, print, False, 0, 0.0)
+
+
+async def test_each_plugins_time_is_measured_by_its_own_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = count()
+    monkeypatch.setattr(calls, "timer", lambda: float(next(ticks) + 1))  # every measured call takes a second
+    world = World()
+    for name in ("one", "two"):
+        world.add(name, **{OPEN: always(None)})
+    hook = world.hook(OPEN)
+    for _ in range(4 * SAMPLE):
+        for impl in hook.impls:  # by turns, as observers are told
+            await hook.ask(impl)
+    assert [(impl.calls, impl.seconds) for impl in hook.impls] == [(4 * SAMPLE, 4 * SAMPLE)] * 2
