@@ -30,6 +30,12 @@ FLAGS = [
     "--remote-debugging-port=0",
 ]
 WAIT_S = 20.0
+PAGE_LEFT = ("Inspected target navigated or closed", "Execution context was destroyed", "Cannot find context")
+"""What the protocol answers to an expression whose page is on its way to another one."""
+
+
+class PageLeftError(Exception):
+    """The page went away before it had answered; the next one may."""
 
 
 class Tab:
@@ -51,12 +57,24 @@ class Tab:
     async def until(self, expression: str, wait_s: float = WAIT_S) -> Any:
         """Wait until an expression is true in the page."""
         deadline = time.monotonic() + wait_s
-        while not (value := await self.js(expression)):
+        while not (value := await self._js_unless_leaving(expression)):
             if time.monotonic() > deadline:
                 text = await self.js("document.body ? document.body.innerText.slice(0, 2000) : ''")
                 raise AssertionError(f"never true: {expression}\n{text}")
             await asyncio.sleep(0.03)
         return value
+
+    async def reload(self) -> None:
+        """Load the page again; it is there at the end."""
+        await self.js("window.isLeft = true")
+        await self._chromium.call("Page.reload", self._session)
+        await self.until("!window.isLeft && document.readyState === 'complete'")
+
+    async def _js_unless_leaving(self, expression: str) -> Any:
+        try:
+            return await self.js(expression)
+        except PageLeftError:
+            return None
 
 
 class Chromium:
@@ -96,6 +114,8 @@ class Chromium:
             {"id": number, "method": method, "params": params} | ({"sessionId": session} if session else {})
         )
         answer = await asyncio.wait_for(self._answers[number] if number in self._answers else asyncio.sleep(0), WAIT_S)
+        if any(text in str(answer.get("error")) for text in PAGE_LEFT):
+            raise PageLeftError(method, answer)
         assert "error" not in answer, answer
         result: dict[str, Any] = answer["result"]
         return result

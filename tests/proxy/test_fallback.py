@@ -121,7 +121,6 @@ async def test_a_reload_goes_on_where_the_page_was(behind_nginx: Site, chromium:
     await page.tab.js("hub.close()")
     page.published.clear()
     await page.publish(7)
-    await page.tab.js("location.reload()")
-    await page.tab.until("document.readyState === 'complete' && window.states?.length > 0")
+    await page.tab.reload()
     await page.by("sse")
     await page.has_all()
