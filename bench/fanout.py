@@ -34,10 +34,10 @@ def measure(processes: Processes, connections: int, windows: list[int], blocks: 
     before = hub.rss_bytes()
     hub_client = processes.client(hub, connections)
     idle = (hub.rss_bytes() - before) / connections / 1024
-    frame_bytes = hub_client.run(WARM_UP, 1).frame_bytes
-    limit_client = processes.client(processes.limit(frame_bytes), connections)
+    payload_bytes = hub_client.run(WARM_UP, 1).payload_bytes
+    limit_client = processes.client(processes.limit(payload_bytes), connections)
     limit_client.run(WARM_UP, 1)
-    print(f"\n{connections} connections, frames of {frame_bytes} bytes; idle: {idle:.2f} KiB of the hub's RSS each")
+    print(f"\n{connections} connections, frames of {payload_bytes} bytes; idle: {idle:.2f} KiB of the hub's RSS each")
     for window in windows:
         broadcasts = max(2 * window, 3, round(BLOCK_S / limit_client.run(WARM_UP, window).seconds * WARM_UP))
         pairs = [take_turns(limit_client, hub_client, broadcasts, window) for _ in range(blocks)]

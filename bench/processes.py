@@ -50,7 +50,7 @@ class Run(NamedTuple):
     seconds: float
     broadcasts: int
     deliveries: int
-    frame_bytes: int
+    payload_bytes: int
     server_cpu_s: float
     client_cpu_s: float
     last_us: Mapping[str, int]
@@ -83,7 +83,7 @@ class Client:
             seconds=report["seconds"],
             broadcasts=broadcasts,
             deliveries=report["deliveries"],
-            frame_bytes=report["frame_bytes"],
+            payload_bytes=report["payload_bytes"],
             server_cpu_s=cpu,
             client_cpu_s=report["client_cpu_seconds"],
             last_us=report["last_us"],
@@ -112,26 +112,31 @@ class Processes:
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hubd-bench-")))
-        for name in ("client", "limit"):
-            command = ["cc", "-O2", "-Wall", "-Wextra", "-o", str(self._folder / name), str(HERE / f"{name}.c")]
-            subprocess.run(command, check=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+
+    def native(self, name: str) -> str:
+        """The path of a C program of ``native/``, compiled when it is first asked for."""
+        program = self._folder / name
+        if not program.exists():
+            source = HERE / "native" / f"{name}.c"
+            subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
+        return str(program)
 
     def hub(self, **settings: str) -> Server:
         """A hub in dev mode on its defaults, but for what would get in the way here."""
         command = [sys.executable, "-m", "hubd", "serve", "--dev", "--port", "0"]
         return self._server("hub", command, _HUB_SETTINGS | settings)
 
-    def limit(self, frame_bytes: int) -> Server:
+    def limit(self, payload_bytes: int) -> Server:
         """The C server that does one plain ``send()`` per client."""
-        return self._server("limit", [str(self._folder / "limit"), str(frame_bytes)], {})
+        return self._server("limit", [self.native("limit"), str(payload_bytes)], {})
 
     def client(self, server: Server, connections: int) -> Client:
         """A load client, once all its connections are open."""
-        command = [str(self._folder / "client"), str(server.port), server.key, str(connections)]
+        command = [self.native("client"), str(server.port), server.key, str(connections)]
         process = self.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         client = Client(process, server)
         client.answer()

@@ -59,7 +59,7 @@ def run(hub: Server, client: Client, broadcasts: int, *, stuck: bool) -> Run:
         return client.run(broadcasts, 1, BODY_BYTES)
     with open_stuck(hub.port) as connection:
         result = client.run(broadcasts, 1, BODY_BYTES)
-        if not was_cut(connection, broadcasts * result.frame_bytes):
+        if not was_cut(connection, broadcasts * result.payload_bytes):
             sys.exit("FAILED: the client that never reads was not cut")
     return result
 
@@ -102,12 +102,12 @@ def was_cut(connection: socket.socket, sent: int) -> bool:
 
 def show(options: argparse.Namespace, ratios: list[float], waiting: list[int], grown: float) -> None:
     """The figures; ends the program with status 1 if they aren't bearable."""
-    frame_bytes = BODY_BYTES + 256  # at most
+    payload_bytes = BODY_BYTES + 256  # at most
     print(f"{options.connections} clients that read, and one that doesn't; {options.pairs} pairs of runs")
     print(f"  cut {len(waiting)} times, with {min(waiting)} to {max(waiting)} bytes waiting (limit {QUEUE_BYTES})")
     print(f"  the hub's memory over all runs: {grown:+.0f} KiB")
     print(f"  last delivery with it / without it: {median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})")
-    if len(waiting) != options.pairs or max(waiting) > QUEUE_BYTES + frame_bytes:
+    if len(waiting) != options.pairs or max(waiting) > QUEUE_BYTES + payload_bytes:
         sys.exit("FAILED: not cut each time, or with more bytes than there may be")
     if median(ratios) > 1 + BEARABLE:
         sys.exit(f"FAILED: the others were slowed down by more than {BEARABLE:.0%}")

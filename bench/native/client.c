@@ -12,32 +12,26 @@
 //
 // Every frame is checked: on each connection the same ones in the same order, none lost, none twice, each with what was
 // published. Whatever is wrong ends the process with status 1 and a line on standard error.
-#include "common.h"
+#include "http.h"
 
 #define EVENTS 512
-#define READ_BYTES (256 * 1024)
 #define OPENING 64      // handshakes at a time
 #define WINDOW 64       // publishers at most
 #define SILENCE_S 10.0  // so long without anything: something is lost
 #define SETTLE_S 0.03   // so long it listens after a run for what shouldn't come
-#define HANDSHAKE (-1)
 #define IDLE (-1)
 #define TAG_INPUT UINT64_MAX
 #define TAG_PUBLISHER (1ULL << 32)
 
 struct connection {
-    int fd;
-    int seen;    // frames of this run; HANDSHAKE: not open yet
-    int length;  // of the beginning of a frame that isn't all there
-    char *rest;
+    struct websocket socket;  // the first: a pointer to it is one to the connection
+    int seen;                 // frames of this run
 };
 
 struct publisher {
-    int fd;
+    struct http http;
     int broadcast;  // what it is at, or IDLE
     bool answered;
-    int length;
-    char answer[4096];
 };
 
 struct broadcast {
@@ -55,7 +49,6 @@ static int poll_fd, port, connection_count, opened, opening;
 static const char *api_key;
 static struct connection *connections;
 static struct publisher publishers[WINDOW];
-static char input[READ_BYTES];
 
 static int total, sent, finished, placed, window, body_bytes;  // of the run; total 0: there is none
 static int first_number;                                       // its broadcasts are numbered from here
@@ -65,62 +58,38 @@ static uint32_t *latencies;  // microseconds, of every single delivery
 static long deliveries;
 static double last_event;
 
-static int connect_to_server(void) {
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {
-        .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
-    set_nonblocking(fd);
-    return fd;
-}
-
-static void send_all(int fd, const char *data, int length) {
-    if (send(fd, data, length, MSG_NOSIGNAL) != length) fail("the server doesn't take a request: %s", strerror(errno));
-}
-
 static void open_more(void) {
     while (opened < connection_count && opening < OPENING) {
-        char request[512];
-        int length = snprintf(request, sizeof request,
-                              "GET /notifications?user=u%d&topics=news HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n"
-                              "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-                              "Sec-WebSocket-Key: " KEY "\r\n\r\n",
-                              opened, port);
-        struct connection *connection = &connections[opened];
-        connection->fd = connect_to_server();
-        connection->seen = HANDSHAKE;
-        watch(poll_fd, connection->fd, opened++);
+        char path[64];
+        snprintf(path, sizeof path, "/notifications?user=u%d&topics=news", opened);
+        websocket_connect(&connections[opened].socket, port, path, "");
+        watch(poll_fd, connections[opened].socket.fd, opened);
+        opened++;
         opening++;
-        send_all(connection->fd, request, length);
     }
 }
 
 static void open_publisher(struct publisher *publisher) {
-    if (publisher->fd) return;
-    publisher->fd = connect_to_server();
+    if (publisher->http.fd) return;
+    publisher->http.fd = connect_to(port);
     publisher->broadcast = IDLE;
-    watch(poll_fd, publisher->fd, TAG_PUBLISHER + (publisher - publishers));
+    watch(poll_fd, publisher->http.fd, TAG_PUBLISHER + (publisher - publishers));
 }
 
 static void publish(struct publisher *publisher) {
-    static char body[READ_BYTES], request[READ_BYTES + 1024];
+    static char body[INPUT_BYTES], headers[256];
     int number = first_number + sent;
     int size = snprintf(body, sizeof body,
                         "{\"to\":\"notifications\",\"notification\":{\"type\":\"bench\"," TITLE "%0*d" BODY, TITLE_DIGITS,
                         number);
     for (int i = 0; i < body_bytes; i++) body[size++] = 'a' + (number + i) % 26;
     size += sprintf(body + size, "\"}}");
-    int length = sprintf(request,
-                         "POST /api/notifications HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nAuthorization: Bearer %s\r\n"
-                         "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n",
-                         port, api_key, size);
-    memcpy(request + length, body, size);
+    snprintf(headers, sizeof headers, "Authorization: Bearer %s\r\n", api_key);
     publisher->broadcast = sent;
     publisher->answered = false;
-    publisher->length = 0;
     broadcasts[sent].sent = now();
     sent++;
-    send_all(publisher->fd, request, length + size);
+    http_post(&publisher->http, port, "/api/notifications", headers, body, size);
 }
 
 static void go_on(struct publisher *publisher) {
@@ -139,22 +108,16 @@ static void delivered(int number, double at) {
         if (publishers[i].broadcast == number) go_on(&publishers[i]);
 }
 
-static int head_bytes_of(const char *frame) {
-    return frame[1] == 126 ? 4 : 2;
-}
-
 // The first frame at its place in the order: reads which broadcast it is, and checks all of it.
 static void place(const char *frame, int length) {
     const char *title = memmem(frame, length, TITLE, strlen(TITLE));
-    const char *text = frame + head_bytes_of(frame);
-    int text_bytes = frame + length - text;
-    if (!title) fail("not a broadcast: %.*s", text_bytes, text);
+    if (!title) fail("not a broadcast: %.*s", length, frame);
     const char *digits = title + strlen(TITLE);
     const char *body = digits + TITLE_DIGITS;
     int number = atoi(digits);
     bool good = body + strlen(BODY) + body_bytes < frame + length && !memcmp(body, BODY, strlen(BODY));
     for (int i = 0; good && i < body_bytes; i++) good = body[strlen(BODY) + i] == 'a' + (number + i) % 26;
-    if (!good || body[strlen(BODY) + body_bytes] != '"') fail("not what was published: %.*s", text_bytes, text);
+    if (!good || body[strlen(BODY) + body_bytes] != '"') fail("not what was published: %.*s", length, frame);
     number -= first_number;
     if (number < 0 || number >= sent) fail("broadcast %d was not published in this run", number + first_number);
     if (broadcasts[number].placed) fail("broadcast %d came twice", number + first_number);
@@ -166,90 +129,38 @@ static void place(const char *frame, int length) {
     memcpy(new->frame, frame, length);
 }
 
-static void take_notification(struct connection *connection, const char *frame, int length, double at) {
+static void take_frame(struct websocket *socket, unsigned opcode, const char *frame, int length, double at) {
+    struct connection *connection = (struct connection *)socket;
+    if (opcode != TEXT) fail("connection %ld: a frame of kind %x", connection - connections, opcode);
     int k = connection->seen++;
     if (k >= total) fail("connection %ld got a frame too many", connection - connections);
     if (k == placed) place(frame, length);
     if (length != places[k].length || memcmp(frame, places[k].frame, length))
-        fail("connection %ld, frame %d: lost, doubled, reordered or changed: %.*s", connection - connections, k,
-             length - head_bytes_of(frame), frame + head_bytes_of(frame));
+        fail("connection %ld, frame %d: lost, doubled, reordered or changed: %.*s", connection - connections, k, length, frame);
     delivered(places[k].broadcast, at);
 }
 
-static void send_pong(struct connection *connection, const char *payload, int length) {
-    char pong[6 + 125] = {(char)0x8a, (char)(0x80 | length)};  // a mask of zeros is a mask
-    memcpy(pong + 6, payload, length);
-    send_all(connection->fd, pong, 6 + length);
-}
-
-// Takes one frame; gives how many bytes it has, 0 when it isn't all there.
-static int take_frame(struct connection *connection, const char *data, int length, double at) {
-    const unsigned char *head = (const unsigned char *)data;
-    if (length < 2) return 0;
-    int head_bytes = 2, size = head[1];
-    if (size == 126) {
-        if (length < 4) return 0;
-        head_bytes = 4;
-        size = head[2] << 8 | head[3];
-    } else if (size > 126) fail("masked, or over 64 KiB");
-    if (length < head_bytes + size) return 0;
-    if (head[0] == 0x81) take_notification(connection, data, head_bytes + size, at);
-    else if (head[0] == 0x89 && size <= 125) send_pong(connection, data + head_bytes, size);
-    else fail("connection %ld: a frame of kind %x", connection - connections, head[0]);
-    return head_bytes + size;
-}
-
-static int take_handshake(struct connection *connection, const char *data, int length) {
-    const char *end = memmem(data, length, "\r\n\r\n", 4);
-    if (!end) return 0;
-    if (strncmp(data, "HTTP/1.1 101 ", 13) || !memmem(data, length, ACCEPT, strlen(ACCEPT)))
-        fail("the handshake was answered with: %.*s", length, data);
-    connection->seen = 0;
+static void connection_readable(struct connection *connection) {
+    bool was_open = connection->socket.open;
+    if (!websocket_readable(&connection->socket, take_frame)) fail("connection %ld was lost", connection - connections);
+    if (was_open || !connection->socket.open) return;
     opening--;
     open_more();
-    return end + 4 - data;
-}
-
-static void connection_readable(struct connection *connection) {
-    int length = connection->length;
-    if (length) memcpy(input, connection->rest, length);
-    ssize_t got = recv(connection->fd, input + length, READ_BYTES - length, 0);
-    if (got <= 0) {
-        if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-        fail("connection %ld was lost", connection - connections);
-    }
-    length += got;
-    double at = now();
-    int position = 0;
-    if (connection->seen == HANDSHAKE) position = take_handshake(connection, input, length);
-    if (connection->seen != HANDSHAKE)
-        for (int size; (size = take_frame(connection, input + position, length - position, at)); position += size)
-            ;
-    int left = length - position;
-    if (left) {
-        connection->rest = realloc(connection->rest, left);
-        memcpy(connection->rest, input + position, left);
-    }
-    connection->length = left;
 }
 
 static void publisher_readable(struct publisher *publisher) {
-    ssize_t got = recv(publisher->fd, publisher->answer + publisher->length,
-                       sizeof publisher->answer - 1 - publisher->length, 0);
-    if (got <= 0) {
+    const char *body;
+    int status = http_readable(&publisher->http, &body);
+    if (status == 0) return;
+    if (status < 0) {
         if (publisher->broadcast != IDLE) fail("a publisher was disconnected");
-        close(publisher->fd);  // kept alive long enough; the next run opens another one
-        publisher->fd = 0;
+        close(publisher->http.fd);  // kept alive long enough; the next run opens another one
+        publisher->http.fd = 0;
         return;
     }
-    publisher->length += got;
-    publisher->answer[publisher->length] = 0;
-    char *end = strstr(publisher->answer, "\r\n\r\n");
-    const char *size = strcasestr(publisher->answer, "\r\nContent-Length:");
-    if (!end || !size || end + 4 + atoi(size + 17) > publisher->answer + publisher->length) return;
-    const char *live = strstr(end, "\"live\":");
-    if (strncmp(publisher->answer, "HTTP/1.1 202 ", 13) || !live || atoi(live + 7) < connection_count)
-        fail("a publish was answered with: %s", publisher->answer);
+    const char *live = strstr(body, "\"live\":");
+    if (status != 202 || !live || atoi(live + 7) < connection_count)
+        fail("a publish was answered with: %s", publisher->http.answer);
     publisher->answered = true;
     go_on(publisher);
 }
@@ -290,7 +201,7 @@ static void report(double seconds, double cpu) {
     for (int i = 0; i < total; i++) lasts[i] = (broadcasts[i].last - broadcasts[i].sent) * 1e6;
     qsort(lasts, total, sizeof *lasts, ascending);
     qsort(latencies, deliveries, sizeof *latencies, ascending);
-    printf("{\"broadcasts\":%d,\"deliveries\":%ld,\"frame_bytes\":%d,\"seconds\":%.6f,\"client_cpu_seconds\":%.3f,"
+    printf("{\"broadcasts\":%d,\"deliveries\":%ld,\"payload_bytes\":%d,\"seconds\":%.6f,\"client_cpu_seconds\":%.3f,"
            "\"last_us\":{\"p50\":%u,\"p99\":%u,\"max\":%u},\"delivery_us\":{\"p50\":%u,\"p99\":%u}}\n",
            total, deliveries, places[0].length, seconds, cpu, part(lasts, total, 0.5), part(lasts, total, 0.99),
            lasts[total - 1], part(latencies, deliveries, 0.5), part(latencies, deliveries, 0.99));

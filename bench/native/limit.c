@@ -1,9 +1,9 @@
 // The physical limit: a server that does nothing for a broadcast but one plain send() per client, one after the other.
 //
-//   limit FRAME_BYTES
+//   limit PAYLOAD_BYTES
 //
-// It speaks just enough HTTP for the load client: a GET becomes a WebSocket, a POST is sent to all of these as a frame
-// of FRAME_BYTES, the size of the frames it is compared with. One thread, epoll. Prints the port it listens on.
+// It speaks just enough HTTP for the load client: a GET becomes a WebSocket, a POST is sent to all of these in a frame
+// with a payload of PAYLOAD_BYTES, the size of those it is compared with. One thread, epoll. Prints the port it listens on.
 #include "common.h"
 
 #define EVENTS 256
@@ -18,7 +18,7 @@ struct peer {
 
 static struct peer **clients;
 static int client_count, client_room;
-static int frame_bytes;
+static int payload_bytes;
 
 static void answer(struct peer *peer, const char *format, ...) {
     char text[512];
@@ -61,10 +61,10 @@ static void broadcast(struct peer *publisher, const char *body) {
     if (!fields) fail("not a publish: %s", body);
     fields += strlen("\"notification\":");
     int length = strlen(fields) - 1;  // without the last brace of what is around it
-    int head = write_head(frame, 1, frame_bytes > 125 + 2 ? frame_bytes - 4 : frame_bytes - 2);
-    if (head + length > frame_bytes) fail("the payload has %d bytes, more than the frame", length);
+    int head = write_head(frame, 1, payload_bytes), frame_bytes = head + payload_bytes;
+    if (length > payload_bytes) fail("%d bytes were published, more than there are to be sent", length);
     memcpy(frame + head, fields, length);
-    memset(frame + head + length, ' ', frame_bytes - head - length);
+    memset(frame + head + length, ' ', payload_bytes - length);
     for (int i = 0; i < client_count; i++)
         if (send(clients[i]->fd, frame, frame_bytes, MSG_NOSIGNAL) != frame_bytes) fail("client %d doesn't keep up", i);
     char receipt[64];
@@ -112,9 +112,9 @@ static void accept_all(int poll, int listener) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 2) fail("usage: limit FRAME_BYTES");
-    frame_bytes = atoi(arguments[1]);
-    if (frame_bytes < 16 || frame_bytes > REQUEST_BYTES) fail("frames of %d bytes are not made here", frame_bytes);
+    if (count != 2) fail("usage: limit PAYLOAD_BYTES");
+    payload_bytes = atoi(arguments[1]);
+    if (payload_bytes < 16 || payload_bytes > REQUEST_BYTES - 4) fail("frames of %d bytes are not made here", payload_bytes);
     raise_open_files();
     int listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
