@@ -6,8 +6,10 @@ behind it in the same outboxes, and is joined with it into one write per connect
 """
 
 import logging
+import os
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from hubd.core.codec import Form, frame_of
@@ -16,7 +18,13 @@ from hubd.core.notification import Notification
 from hubd.counts import Counts
 from hubd.log_events import log_event
 
-SLICE = 256
+SLICE = 128
+TURNS = 3
+"""Between two slices the loop turns so often.
+
+A publish that has come in needs that many until its own frame is written (its bytes are read, the connection's task
+goes on, the request's task goes on), and would else wait for a slice in each of them.
+"""
 FEW = 16
 """A publication to at most so many connections is written at once, behind what already waits there."""
 WRITE_BYTES = 65536
@@ -28,7 +36,8 @@ log = logging.getLogger("hubd.pump")
 class Pump:
     """Writes outboxes. ``queue_bytes``: over so many unsent bytes a connection is a slow consumer; may be set anew.
 
-    ``on_slow`` takes a slow consumer off; ``read_on`` lets a resuming connection fill its outbox from the rings.
+    ``on_slow`` takes a slow consumer off; ``read_on`` lets a resuming connection fill its outbox from the rings;
+    ``write`` is how bytes get into a socket that never waits, by its number.
     """
 
     def __init__(
@@ -38,12 +47,14 @@ class Pump:
         on_slow: Callable[[Connection], None],
         read_on: Callable[[Connection], None],
         counts: Counts | None = None,
+        write: Callable[[int, bytes], int] = os.write,
     ) -> None:
         self._call_soon = call_soon
         self.queue_bytes = queue_bytes
         self._on_slow = on_slow
         self._read_on = read_on
         self._counts = counts or Counts()
+        self.write = write
         self._waiting: list[Connection] = []
         self._pass: list[Connection] = []
         self._place = 0
@@ -99,36 +110,59 @@ class Pump:
 
     def _run(self) -> None:
         """Write one slice, and go on in the loop's next turn, after it has read what came in."""
-        place = self._place
-        if place >= len(self._pass):
+        if self._place >= len(self._pass):
             self._pass, self._waiting = self._waiting, []
-            place = 0
-        written = 0
-        for connection in self._pass[place : place + SLICE]:
-            # The usual case of a broadcast by the shortest way: one frame, and a socket that takes it.
-            frame = connection.lone
-            send = connection.send
-            if not frame or send is None or connection.paused or not connection.live:
-                self.flush(connection)
-                continue
-            connection.lone = None
-            try:
-                taken = send(frame)
-            except Exception:
-                taken = 0
-            written += taken
-            if taken != len(frame):
-                connection.lone = frame[taken:]
-                self.flush(connection)  # tries again, and sees to what stands in the way
-        self._counts.written_bytes += written
-        self._place = place + SLICE
+            self._place = 0
+        self._write_lone(self._pass[self._place : self._place + SLICE])
+        self._place += SLICE
         if self._place >= len(self._pass):
             self._pass = []
             self._place = 0
         if self._pass or self._waiting:
-            self._call_soon(self._run)
+            self._turn(TURNS)
         else:
             self._running = False
+
+    def _turn(self, turns: int) -> None:
+        self._call_soon(partial(self._turn, turns - 1) if turns > 1 else self._run)
+
+    def _write_lone(self, connections: list[Connection]) -> None:
+        """Write a slice: all who wait for a lone frame, the usual case of a broadcast, in one go."""
+        lone: list[Connection] = []
+        numbers: list[int] = []
+        frames: list[bytes] = []
+        for connection in connections:
+            frame = connection.lone
+            if not frame or connection.paused or not connection.live:
+                self.flush(connection)
+                continue
+            connection.lone = None
+            lone.append(connection)
+            numbers.append(connection.fd)
+            frames.append(frame)
+        taken = self._write_each(numbers, frames)
+        self._counts.written_bytes += sum(taken)
+        if taken == list(map(len, frames)):
+            return
+        for connection, frame, size in zip(lone, frames, taken, strict=True):
+            if size != len(frame):
+                connection.lone = frame[size:]
+                self.flush(connection)  # tries again, and sees to what stands in the way
+
+    def _write_each(self, numbers: list[int], frames: list[bytes]) -> list[int]:
+        """Write one frame to each socket; gives how much each has taken.
+
+        Nothing of ours runs between two system calls: after each, the interpreter would have to be fetched anew into
+        caches that belong to the kernel.
+        """
+        taken: list[int] = []
+        writes = map(self.write, numbers, frames)
+        while len(taken) < len(numbers):
+            try:
+                taken.extend(writes)
+            except Exception:
+                taken.append(0)
+        return taken
 
     def flush(self, connection: Connection) -> None:
         """Write what waits in one outbox, as far as the transport takes it; a fault is this connection's alone."""

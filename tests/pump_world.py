@@ -50,14 +50,37 @@ class Wire(Idle):
         return [len(data.splitlines()) for data in self.writes]
 
 
+class Sockets:
+    """Numbers of sockets that are none: bytes written to one go to a function, which gives how many it takes."""
+
+    def __init__(self) -> None:
+        self._taking: list[Callable[[bytes], int]] = []
+
+    def open(self, take: Callable[[bytes], int]) -> int:
+        """A new one's number."""
+        self._taking.append(take)
+        return len(self._taking) - 1
+
+    def write(self, number: int, data: bytes) -> int:
+        """What a pump writes with."""
+        return self._taking[number](data)
+
+
 class World:
     """A pump with a loop that is turned by hand; `slow` are those that it gave up."""
 
     def __init__(self, queue_bytes: int = QUEUE_BYTES, read_on: Callable[[Wire], None] | None = None) -> None:
         self.soon = Soon()
+        self.sockets = Sockets()
         self.slow: list[Wire] = []
         self.sequence = 0
-        self.pump = Pump(self.soon, queue_bytes, self.on_slow, read_on or (lambda wire: None))  # type: ignore[arg-type]
+        self.pump = Pump(
+            self.soon,
+            queue_bytes,
+            self.on_slow,  # type: ignore[arg-type]
+            read_on or (lambda wire: None),  # type: ignore[arg-type]
+            write=self.sockets.write,
+        )
 
     def on_slow(self, wire: Wire) -> None:
         if not wire.aborted:

@@ -384,7 +384,7 @@ async def test_however_many_ask_there_is_one_walk_a_second_and_others_get_their_
 async def test_a_walk_changes_nothing() -> None:
     hub, _, _ = make_hub()
     connection = connect(hub, "ada")
-    connection.send = len
+    connection.fd = 3  # as if it had a socket
     connection.nothing_waits()
     connection.lone = b"frame"
     found = await survey(hub)

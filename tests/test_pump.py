@@ -1,7 +1,7 @@
 """The pump: everything in order, joined into few writes, in slices."""
 
 from hubd.core.codec import Form
-from hubd.pump import FEW, SLICE, WRITE_BYTES
+from hubd.pump import FEW, SLICE, TURNS, WRITE_BYTES
 from tests.pump_world import Wire, World, wires_of
 
 # --- Fan-out
@@ -62,7 +62,10 @@ def test_one_turn_writes_one_slice() -> None:
     written = []
     while world.soon.turn():
         written.append(sum(bool(wire.writes) for wire in wires))
-    assert written == [SLICE, 2 * SLICE, 2 * SLICE + 10]
+    slices = [SLICE, 2 * SLICE, 2 * SLICE + 10]
+    assert written == [slices[0]] * TURNS + [slices[1]] * TURNS + [slices[2]], (
+        "the loop has turned often enough between"
+    )
 
 
 def test_a_targeted_one_goes_out_behind_the_broadcast_that_still_waits() -> None:

@@ -1,19 +1,19 @@
-"""The pump's shortest way: a frame that waits alone goes straight to `send`, and nobody else notices a difference."""
+"""The pump's shortest way: a frame that waits alone goes straight to the socket, and nobody else sees a difference."""
 
 import orjson
 import pytest
 
 from hubd.core.replay import Replay
 from hubd.pump import FEW, SLICE
-from tests.pump_world import Wire, World
+from tests.pump_world import Sockets, Wire, World
 
 
 class Direct(Wire):
-    """A wire with a `send` of its own, which takes as much as there is room for; the rest goes through `write`."""
+    """A wire with a socket, which takes as much as there is room for; the rest goes through `write`."""
 
-    def __init__(self, user: str = "ada", *, room: int | None = None) -> None:
-        super().__init__(user, room=room)
-        self.send = self.take_bytes
+    def __init__(self, sockets: Sockets, user: str = "ada") -> None:
+        super().__init__(user)
+        self.fd = sockets.open(self.take_bytes)
         self.through_write: list[bytes] = []
 
     def take_bytes(self, data: bytes) -> int:
@@ -46,13 +46,13 @@ class Direct(Wire):
 
 
 def directs(count: int, world: World) -> list[Direct]:
-    made = [Direct(f"u{place}") for place in range(count)]
+    made = [Direct(world.sockets, f"u{place}") for place in range(count)]
     for wire in made:
         world.pump.flush(wire)  # as is done when a transport is there
     return made
 
 
-def test_a_frame_alone_goes_straight_to_send() -> None:
+def test_a_frame_alone_goes_straight_to_the_socket() -> None:
     world = World()
     wires = directs(SLICE + 10, world)
     for id in ("a", "b"):
@@ -174,3 +174,15 @@ def test_who_starts_to_replay_before_the_frame_is_written_gets_it_first_and_then
     wires[5].replays.append(Replay(0))
     world.soon.settle()
     assert wires[5].ids() == ["a", "replayed"]
+
+
+def test_one_socket_that_takes_nothing_holds_up_none_of_those_behind_it() -> None:
+    world = World()
+    wires = directs(SLICE, world)
+    full = (0, 7, 8, SLICE - 1)
+    for place in full:
+        wires[place].room = 0
+    world.broadcast(wires, "a")
+    world.soon.settle()
+    assert [place for place, wire in enumerate(wires) if wire.through_write] == list(full)
+    assert all(wire.ids() == ["a"] for wire in wires)

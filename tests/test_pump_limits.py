@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from hubd.core.replay import Replay
-from hubd.pump import SLICE
+from hubd.pump import SLICE, TURNS
 from hubd.testing import JSON_FORM
 from tests.core.made import joined, published
 from tests.pump_world import QUEUE_BYTES, Wire, World, wires_of
@@ -211,7 +211,7 @@ def test_a_resuming_connection_reads_one_share_at_each_visit() -> None:
     world.pump.flush(wire)
     world.settle()
     assert wire.ids() == ["replayed 3", "replayed 2", "replayed 1", "replayed 0"]
-    assert world.reads == [0, 0, 1, 2], "the first at the flush, then one in each turn"
+    assert world.reads == [0, 0, TURNS, 2 * TURNS], "the first at the flush, then one in each pass"
     assert wire.live
     assert world.backlog() == 0
 

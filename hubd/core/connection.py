@@ -2,7 +2,6 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,17 +43,19 @@ class Outlet:
     It is a class of its own because the slots of a base class come first: so these lie together, and over thousands of
     connections memory that isn't in the cache is most of what a broadcast costs beside the system calls. For the same
     reason a frame that waits alone is in ``lone`` and not in a list: None when nothing waits, empty when ``listed`` has
-    to be looked at. Only the pump makes use of that, for transports that have a ``send``; others see the ``outbox``.
+    to be looked at. Only the pump makes use of that, for connections whose socket may be written to past the transport:
+    ``fd`` is its number then, and -1 as soon as the connection is gone, since somebody else may get the number. All
+    others see the ``outbox``.
     """
 
-    __slots__ = ("form", "listed", "live", "lone", "paused", "send")
+    __slots__ = ("fd", "form", "listed", "live", "lone", "paused")
 
+    fd: int
     form: Form
     listed: list[bytes]
     live: bool
     lone: bytes | None
     paused: bool
-    send: Callable[[bytes], int] | None
 
     @property
     def outbox(self) -> list[bytes]:
@@ -70,8 +71,8 @@ class Outlet:
         self.lone = b""
 
     def nothing_waits(self) -> None:
-        """The outbox is empty: the next frame may wait alone, if there is a ``send`` for it."""
-        self.lone = b"" if self.send is None else None
+        """The outbox is empty: the next frame may wait alone, if the socket can be written to."""
+        self.lone = b"" if self.fd < 0 else None
 
 
 class Connection(Outlet):
@@ -131,7 +132,7 @@ class Connection(Outlet):
         self.live = False
         self.replays: list[Replay] = []
         self.paused = False
-        self.send = None
+        self.fd = -1
         self.queued = 0  # bytes of the first `counted` frames in the outbox
         self.counted = 0
         self.gap_told = False

@@ -57,7 +57,8 @@ class Acting(Beside):
         form = MSGPACK_FORM if how.wire == "msgpack" else JSON_FORM
         who = identity(how.user, how.patterns)
         control = how.wire != "plain"
-        connection = Tapped(self.hub, who, control=control, form=form, room=how.room, direct=how.direct)
+        sockets = self.sockets if how.direct else None
+        connection = Tapped(self.hub, who, control=control, form=form, room=how.room, sockets=sockets)
         self.hub.attendance.attach(connection, how.topics, text)
         allowed = PERMITTED[how.patterns]
         granted = dict.fromkeys(self.durables.recheck(how.user, allowed, self.clock.now()))

@@ -41,7 +41,7 @@ def drawn(act: Callable[..., Act], **options: Sequence[Any]) -> st.SearchStrateg
 
 
 class Arrival(NamedTuple):
-    """Somebody connects; ``room``: how many bytes his side takes before it must read, ``direct``: by ``send``."""
+    """Somebody connects; ``room``: how many bytes his side takes before it must read, ``direct``: by its socket."""
 
     user: str
     patterns: tuple[str, ...]

@@ -16,6 +16,7 @@ from tests.model.ledger import Ledger
 from tests.model.surroundings import REMEMBERED_S, TTL_S, Faults, Limits, Loop, Started, Tokens, narrow
 from tests.model.tap import ObservedBroker, Tapped, rings_of
 from tests.model.world import Broken, Sent, World, canonical
+from tests.pump_world import Sockets
 
 ROUNDS = 20_000
 """How often everybody may have to read until there is nothing more; that is far more often than needed."""
@@ -44,6 +45,8 @@ class Beside:
         self.stack.enter_context(self.faults.context())
         broker = ObservedBroker(self.make_broker(), self._around)
         self.hub, self.clock, self.soon = make_hub(limits.config, broker=broker)
+        self.sockets = Sockets()
+        self.hub.pump.write = self.sockets.write
         self.tokens, self.started = Tokens(), Started()
         pace = Pace(self.clock, 0)
         self.actions = Actions(self.hub, self.tokens, self.started, pace)  # type: ignore[arg-type]

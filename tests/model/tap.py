@@ -13,19 +13,20 @@ from hubd.core.notification import Notification
 from hubd.hub import Hub
 from hubd.testing import JSON_FORM, MSGPACK_FORM, RecordingConnection
 from tests.model.world import Broken
+from tests.pump_world import Sockets
 
 
 class Tapped(RecordingConnection):
     """A connection of which the model hears at once what is meant for it, written or not (``fresh``).
 
     Its transport behaves as a socket's does: it takes ``room`` bytes, the rest of that write is buffered, and it pauses
-    until ``drain`` is called. ``direct``: the pump may use the socket's own ``send``, too.
+    until ``drain`` is called. ``sockets``: it has one of these, and the pump may write to it past the transport.
     """
 
     __slots__ = ("_buffered", "_decode", "_pending", "_too_much", "_wire")
 
     def __init__(
-        self, hub: Hub, identity: Identity, *, control: bool, form: Form, room: int | None, direct: bool
+        self, hub: Hub, identity: Identity, *, control: bool, form: Form, room: int | None, sockets: Sockets | None
     ) -> None:
         super().__init__(hub, identity, control=control, form=form)
         self._decode = {JSON_FORM: _lines, MSGPACK_FORM: _packed}[form]
@@ -34,8 +35,8 @@ class Tapped(RecordingConnection):
         self._buffered = 0
         self._too_much = 0
         self.room = room
-        if direct:
-            self.send = self._send
+        if sockets is not None:
+            self.fd = sockets.open(self._send)
 
     def _send(self, data: bytes) -> int:
         """The socket: it takes as much as there is room for."""
