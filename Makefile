@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WEB_TESTS := $(wildcard tests/web/*.test.js)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long bench check format clean node chromium nginx caddy
+.PHONY: help run install test test-long bench bench-all bench-deps check format clean node chromium nginx caddy cc
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,17 +22,23 @@ run: $(VENV)/.installed ## start a hub to try things with: demo page, a key, a c
 
 install: $(VENV)/.installed ## make .venv and install hubd into it
 
-test: $(VENV)/.installed-dev node chromium nginx caddy ## every test but the long ones; installs what they need
+test: $(VENV)/.installed-dev node chromium nginx caddy cc ## every test but the long ones; installs what they need
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 	@test -n "$(WEB_TESTS)" || { echo "There are no tests in tests/web/: is this checkout complete?" >&2; exit 1; }
 	node --test --test-reporter spec $(WEB_TESTS)
 
-test-long: $(VENV)/.installed-fuzz chromium nginx caddy ## the heavy tests
+test-long: $(VENV)/.installed-fuzz chromium nginx caddy cc ## the heavy tests
 	HUBD_SEED=$${HUBD_SEED:-random} $(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
-bench: $(VENV)/.installed-dev ## first figures of the fan-out; needs cc, takes some five minutes
-	$(BIN)/python -m bench.fanout
-	$(BIN)/python -m bench.slow_consumer
+bench: $(VENV)/.installed-dev cc ## the main figures, in under 12 minutes (one of them: .venv/bin/python -m bench)
+	$(BIN)/python -m bench suite short
+
+bench-all: $(VENV)/.installed-bench cc ## all figures, in some two hours, and from them docs/performance/
+	$(BIN)/python -m bench suite all
+	$(BIN)/python -m bench report
+
+bench-deps: $(VENV)/.installed-bench ## what hubd is compared with: nchan, NATS, mosquitto, Socket.IO, ...
+	sh bench/peers/install.sh build/bench
 
 check: $(VENV)/.installed-dev ## lint, format, types
 	$(BIN)/ruff check .
@@ -73,6 +79,11 @@ $(VENV)/.installed-fuzz: $(VENV)/.installed-dev
 	@$(PIP_INSTALL) --editable '.[dev,fuzz]'
 	@touch $@
 
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@echo "Installing what the benchmarks compare hubd with into $(VENV)/ (once)" >&2
+	@$(PIP_INSTALL) --editable '.[dev,bench]'
+	@touch $@
+
 # $(call debian-package,NAME): install it as root; otherwise say how, and fail. dpkg wants sbin in its PATH.
 define debian-package
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
@@ -92,6 +103,10 @@ node:
 
 chromium caddy:
 	@command -v $@ >/dev/null || { $(call debian-package,$@); }
+
+# The load clients of bench/ are in C.
+cc:
+	@command -v cc >/dev/null || { $(call debian-package,gcc libc6-dev); }
 
 # Debian keeps it where only root looks.
 nginx:

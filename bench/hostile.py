@@ -1,6 +1,6 @@
 """What a thousand hostile connections do to two hundred ordinary ones.
 
-    python -m bench.hostile
+    python -m bench hostile
 
 Ordinary clients get broadcasts, one behind the other, in pairs of runs: one without and one with hostile connections
 beside them, a third of which send a request's head in drops, a third a body in drops, and a third read nothing of a
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--settle", type=float, default=SETTLE_S, help="seconds from their coming to the run")
     options = parser.parse_args()
     with Processes() as processes:
-        hub = processes.hub()
+        hub = processes.hub(auth=True)
         client = processes.client(hub, options.connections)
         for _ in range(LONG_ANSWER):
             publish(hub, {"to": TOPIC, "notification": {"type": "x", "text": "y" * 32_000}})

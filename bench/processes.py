@@ -1,21 +1,36 @@
 """The processes of a measurement: compiled, started, pinned to a core each, looked at through /proc, and ended."""
 
+import ctypes
+import hashlib
 import json
 import os
 import re
 import resource
+import secrets
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
+
+import jwt
 
 HERE = Path(__file__).parent
 SERVER_CORE, CLIENT_CORE = 0, 1
 BODY_BYTES = 20
 """What makes a frame of 220 bytes, of which some 140 are the hub's own fields."""
+
+TOKEN_S = 12 * 3600
+"""How long users' tokens are good: longer than anything here takes."""
+START_S = 20.0
+END_S = 5.0
+_libc = ctypes.CDLL(None)
+_PR_SET_PDEATHSIG = 1
 
 _READY = re.compile(r" listening on http://127\.0\.0\.1:(\d+)")
 _KEY = re.compile(r"hub_dev_\w+")
@@ -27,16 +42,19 @@ _HUB_SETTINGS = {
 
 
 class Server(NamedTuple):
-    """A server that is up."""
+    """A server that is up. ``protocol`` is a name in ``native/protocols.h``."""
 
     pid: int
     port: int
     key: str
     log: Path
+    protocol: str = "hub"
+    publish_port: int = 0  # 0: the same
 
     def cpu_s(self) -> float:
-        """Seconds of CPU that it has used so far, its system calls included."""
-        return int(Path(f"/proc/{self.pid}/schedstat").read_text().split()[0]) / 1e9
+        """Seconds of CPU that all its threads have used so far, their system calls included."""
+        threads = Path(f"/proc/{self.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e9
 
     def rss_bytes(self) -> int:
         """Memory that it has at the moment."""
@@ -112,6 +130,8 @@ class Processes:
     def __enter__(self) -> Self:
         self._stack = ExitStack()
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hubd-bench-")))
+        self._secret = secrets.token_urlsafe(48)
+        self._api_key = f"hub_bench_{secrets.token_hex(32)}"
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -125,10 +145,33 @@ class Processes:
             subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-o", str(program), str(source)], check=True)
         return str(program)
 
-    def hub(self, **settings: str) -> Server:
-        """A hub in dev mode on its defaults, but for what would get in the way here."""
-        command = [sys.executable, "-m", "hubd", "serve", "--dev", "--port", "0"]
-        return self._server("hub", command, _HUB_SETTINGS | settings)
+    def hub(self, *, auth: bool = False, module: str = "hubd", **settings: str) -> Server:
+        """A hub on its defaults, but for what would get in the way here; ``tokens`` makes tokens that it takes.
+
+        In dev mode, or with ``auth`` as an application would run it: users by their tokens, publishers by an API key.
+        ``module`` is what is run: one that starts the real hub with something in it changed.
+        """
+        command = [sys.executable, "-m", module, "serve", "--port", "0"]
+        jwt_key = {"algorithm": "HS256", "key": self._secret}
+        settings = _HUB_SETTINGS | {"HUBD_AUTH__JWT": json.dumps([jwt_key])} | settings
+        if not auth:
+            return self._server("hub", [*command, "--dev"], settings)
+        digest = hashlib.sha256(self._api_key.encode()).hexdigest()
+        api_key = {"id": "bench", "sha256": digest, "rights": ["publish", "admin"], "channels": ["**"]}
+        settings["HUBD_AUTH__API_KEYS"] = json.dumps([api_key])
+        return self._server("hub", command, settings)._replace(key=self._api_key)
+
+    def tokens(self, count: int, topics: Sequence[str] = ("**",)) -> list[str]:
+        """HS256 tokens that the hubs of this context take, for users u0, u1, ..., each with these topics allowed."""
+        now = int(time.time())
+        claims = {"iat": now, "exp": now + TOKEN_S, "topics": list(topics)}
+        return [jwt.encode({"sub": f"u{number}"} | claims, self._secret, "HS256") for number in range(count)]
+
+    def tokens_file(self, count: int, topics: Sequence[str] = ("**",)) -> Path:
+        """A file with these tokens, one a line, for programs in C."""
+        with tempfile.NamedTemporaryFile("w", prefix="tokens-", dir=self._folder, delete=False) as file:
+            file.writelines(f"{token}\n" for token in self.tokens(count, topics))
+        return Path(file.name)
 
     def limit(self, payload_bytes: int) -> Server:
         """The C server that does one plain ``send()`` per client."""
@@ -136,14 +179,39 @@ class Processes:
 
     def client(self, server: Server, connections: int) -> Client:
         """A load client, once all its connections are open."""
-        command = [self.native("client"), str(server.port), server.key, str(connections)]
+        ports = [str(server.port), str(server.publish_port or server.port)]
+        command = [self.native("client"), server.protocol, *ports, str(connections)]
+        if server.key:
+            command += [server.key, str(self.tokens_file(connections, ["news"]))]
         process = self.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         client = Client(process, server)
         client.answer()
         return client
 
+    def telling(
+        self, name: str, command: list[str], protocol: str, settings: Mapping[str, str] | None = None
+    ) -> Server:
+        """A server of somebody else that tells its port as hubd does."""
+        return self._server(name, command, settings or {})._replace(protocol=protocol)
+
+    def listening(self, command: list[str], port: int, protocol: str, publish_port: int = 0) -> Server:
+        """A server that is up as soon as somebody can connect; its name is that of its program."""
+        name = Path(command[0]).name
+        log = self.folder(name) / "log"
+        with log.open("w") as errors:
+            process = self.start(command, SERVER_CORE, stdout=errors, stderr=errors)
+        for each in filter(None, (port, publish_port)):
+            _wait_for(each, process, log)
+        return Server(process.pid, port, "", log, protocol, publish_port)
+
+    def folder(self, name: str) -> Path:
+        """A folder that is gone in the end."""
+        folder = self._folder / f"of-{name}"
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def _server(self, name: str, command: list[str], settings: Mapping[str, str]) -> Server:
-        log = self._folder / f"{name}.log"
+        log = self._folder / f"{name}-{len(list(self._folder.glob('*.log')))}.log"  # there may be several of them
         with log.open("w") as errors:
             process = self.start(command, SERVER_CORE, settings, stdout=subprocess.PIPE, stderr=errors)
         assert process.stdout is not None
@@ -151,7 +219,7 @@ class Processes:
         if ready is None:
             sys.exit(f"{name} did not start:\n{log.read_text()}")
         key = _KEY.search(log.read_text())
-        return Server(process.pid, int(ready[1]), key[0] if key else "none", log)
+        return Server(process.pid, int(ready[1]), key[0] if key else "", log)
 
     def start(
         self, command: list[str], core: int, settings: Mapping[str, str] | None = None, **streams: Any
@@ -159,6 +227,7 @@ class Processes:
         """A process on one core, with as many open files as there may be; it is ended with the others."""
 
         def prepare() -> None:
+            _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # also gone when this process is killed
             os.sched_setaffinity(0, {core})
             most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
             resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
@@ -176,8 +245,34 @@ class Processes:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None and children(process.pid):
+        process.terminate()  # the master of nginx's workers, which would live on without it
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(END_S)
     process.kill()
     process.wait()
     for stream in (process.stdin, process.stdout):
         if stream is not None:
             stream.close()
+
+
+def free_port() -> int:
+    """A port that nobody listens on at the moment."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[str], log: Path) -> None:
+    for _ in range(int(START_S / 0.05)):
+        with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    sys.exit(f"{process.args} did not start:\n{log.read_text()}")
+
+
+def children(pid: int) -> list[int]:
+    """The processes that this one has started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -2,6 +2,7 @@
 
 import json
 import operator
+import os
 import platform
 import sys
 from collections.abc import Sequence
@@ -10,8 +11,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Self
 
-FOLDER = Path(__file__).resolve().parent.parent / "build" / "bench"
-"""Where the files go."""
+ROOT = Path(__file__).resolve().parent.parent
+FOLDER = Path(os.environ.get("BENCH_FOLDER") or ROOT / "build" / "bench" / "single")
+"""Where the files go; a suite has a folder of its own."""
 _COMPARISONS = {">=": operator.ge, "<=": operator.le}
 
 
@@ -52,9 +54,14 @@ class Results:
 
     def add(self, what: str, who: str, unit: str, values: Sequence[float], reach: str = "", **given: Any) -> Figure:
         """Put a figure in, and print its line."""
+        figure = self.keep(what, who, unit, values, reach, **given)
+        print(line_of(figure), flush=True)
+        return figure
+
+    def keep(self, what: str, who: str, unit: str, values: Sequence[float], reach: str = "", **given: Any) -> Figure:
+        """Put a figure in; whoever calls this prints it in a table of his own."""
         figure = Figure(what, who, unit, median(values), min(values), max(values), len(values), reach, given)
         self.figures.append(figure)
-        print(line_of(figure), flush=True)
         return figure
 
     def note(self, text: str) -> None:
@@ -63,7 +70,7 @@ class Results:
         print(f"  ({text})", flush=True)
 
     def save(self) -> None:
-        """Write ``build/bench/NAME.json``."""
+        """Write ``NAME.json``."""
         FOLDER.mkdir(parents=True, exist_ok=True)
         content = {
             "name": self.name,

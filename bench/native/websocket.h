@@ -17,29 +17,45 @@ struct websocket {
 // What to do with each frame; `payload` is good until it returns. `at`: when it was read (now()).
 typedef void (*on_frame)(struct websocket *, unsigned opcode, const char *payload, int length, double at);
 
-static inline int connect_to(int port) {
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
+// `source`: one's own address, such as INADDR_LOOPBACK + 1; INADDR_ANY leaves that to the system.
+static inline int connect_from(in_addr_t source, int port) {
+    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+    struct sockaddr_in own = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(source)};
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_port = htons(port), .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
+    if (fd < 0) fail("socket: %s", strerror(errno));
+    if (source != INADDR_ANY) {
+        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+        if (bind(fd, (struct sockaddr *)&own, sizeof own)) fail("bind: %s", strerror(errno));
+    }
+    if (connect(fd, (struct sockaddr *)&address, sizeof address)) fail("connect: %s", strerror(errno));
     set_nonblocking(fd);
     return fd;
+}
+
+static inline int connect_to(int port) {
+    return connect_from(INADDR_ANY, port);
 }
 
 static inline void send_all(int fd, const char *data, int length) {
     if (send(fd, data, length, MSG_NOSIGNAL) != length) fail("the server doesn't take what it is sent: %s", strerror(errno));
 }
 
-// `headers`: more lines of the request, each with its CRLF.
-static inline void websocket_connect(struct websocket *socket, int port, const char *path, const char *headers) {
+// `headers`: more lines of the request, each with its CRLF. `source`: as for connect_from.
+static inline void websocket_connect_from(struct websocket *socket, in_addr_t source, int port, const char *path,
+                                          const char *headers) {
     char request[4096];
     int length = snprintf(request, sizeof request,
                           "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                           "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " KEY "\r\n%s\r\n",
                           path, port, headers);
     if (length >= (int)sizeof request) fail("a request of %d bytes", length);
-    *socket = (struct websocket){.fd = connect_to(port)};
+    *socket = (struct websocket){.fd = connect_from(source, port)};
     send_all(socket->fd, request, length);
+}
+
+static inline void websocket_connect(struct websocket *socket, int port, const char *path, const char *headers) {
+    websocket_connect_from(socket, INADDR_ANY, port, path, headers);
 }
 
 // Masked with zeros, which is a mask, and costs nothing.
