@@ -20,10 +20,10 @@ from hubd.log_events import log_event
 
 SLICE = 128
 TURNS = 3
-"""Between two slices the loop turns so often.
+"""So many turns of the loop it is from one slice to the next.
 
-A publish that has come in needs that many until its own frame is written (its bytes are read, the connection's task
-goes on, the request's task goes on), and would else wait for a slice in each of them.
+What came in during a slice is read in the first of them, and a publish is done and answered there; whatever takes a
+task goes on in the second. Each would else wait for one slice more.
 """
 FEW = 16
 """A publication to at most so many connections is written at once, behind what already waits there."""

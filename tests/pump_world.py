@@ -63,6 +63,8 @@ class Sockets:
 
     def write(self, number: int, data: bytes) -> int:
         """What a pump writes with."""
+        if number < 0:
+            raise OSError("no such socket")
         return self._taking[number](data)
 
 
