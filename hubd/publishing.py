@@ -8,7 +8,7 @@ from typing import Any
 from hubd.attendance import Attendance
 from hubd.broker import Broker
 from hubd.clock import Clock
-from hubd.config import Config
+from hubd.config import Config, TypeOptions
 from hubd.core.channel import Channel, Kind, Patterns, parse_channel, user_channel
 from hubd.core.codec import ControlFrame
 from hubd.core.connection import Connection
@@ -30,6 +30,10 @@ from hubd.pump import FEW, Pump
 
 log = logging.getLogger("hubd")
 _TOO_MANY = f"is more than {CHANNELS} channels: make it a topic with durable subscriptions"
+
+
+def _defaults_of(options: TypeOptions) -> TypeDefaults:
+    return TypeDefaults(PRIORITY_OF[options.priority], Persistence(options.persistence), options.ttl_s)
 
 
 def _stopping() -> Problem:
@@ -78,7 +82,7 @@ class Publishing:
     def apply(self, config: Config) -> None:
         """Go by this config from now on."""
         limits = config.limits
-        self._type_options = config.type_options
+        self._type_defaults = {name: _defaults_of(options) for name, options in config.types.items()}
         self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
 
     def prepare(self, body: Any) -> Draft:
@@ -86,8 +90,8 @@ class Publishing:
         return read_draft(body, self._defaults, self._bounds, segments=bool(self._hooks.resolve_audience.impls))
 
     def _defaults(self, type_: str) -> TypeDefaults:
-        options = self._type_options(type_)
-        return TypeDefaults(PRIORITY_OF[options.priority], Persistence(options.persistence), options.ttl_s)
+        known = self._type_defaults
+        return known.get(type_) or known["default"]
 
     async def publish(
         self, draft: Draft, publisher: str, identity: Identity | None = None, allowed: Patterns | None = None
@@ -180,7 +184,8 @@ class Publishing:
             return Receipt(notification.id, self._attendance.cursor(), 0)
         notification.is_ours = True
         published = await self._broker.publish(notification)
-        receipt = Receipt(notification.id, self._attendance.cursor(published.sequence), published.live)
+        cursor = notification.cursor if notification.sequence == published.sequence else ""
+        receipt = Receipt(notification.id, cursor or self._attendance.cursor(published.sequence), published.live)
         word = notification.priority.word
         log_event(log, "published", id=receipt.id, cursor=receipt.cursor, priority=word, live=receipt.live)
         if self._observers.published.wanted and not notification.is_release:  # that was told when it was published
@@ -317,6 +322,8 @@ class Publishing:
 
     def _fan_out(self, notification: Notification, channel: Channel) -> int:
         recipients = self._registry.members(channel)
+        if not recipients:
+            return 0
         if notification.excluded is not None:
             recipients = self._without(notification.excluded, recipients)
         if len(recipients) <= FEW:

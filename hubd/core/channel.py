@@ -69,7 +69,7 @@ class Patterns:
     A pattern in the short form ``user:ID`` means the canonical ``user:ID:notifications``.
     """
 
-    __slots__ = ("_exact", "_wild", "texts")
+    __slots__ = ("_all", "_exact", "_wild", "texts")
 
     def __init__(self, texts: Iterable[str]) -> None:
         self.texts = tuple(dict.fromkeys(texts))
@@ -77,10 +77,11 @@ class Patterns:
         read = [_pattern(text) for text in self.texts]
         self._exact = frozenset(":".join(segments) for segments in read if not _is_wild(segments))
         self._wild = tuple(segments for segments in read if _is_wild(segments))
+        self._all = "**" in self.texts
 
     def match(self, name: str) -> bool:
         """Whether any of the patterns matches this canonical name."""
-        if name in self._exact:
+        if self._all or name in self._exact:
             return True
         if not self._wild:
             return False

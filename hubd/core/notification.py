@@ -29,10 +29,9 @@ class Priority(IntEnum):
     IMPORTANT = 1
     CRITICAL = 2
 
-    @property
-    def word(self) -> str:
+    def __init__(self, value: int) -> None:
+        self.word = self.name.lower()
         """The name on the wire."""
-        return self.name.lower()
 
 
 PRIORITY_OF = {priority.word: priority for priority in Priority}

@@ -18,6 +18,8 @@ CHANNELS = 10_000
 TTL_S = 366 * 86400
 SEGMENT_BYTES = 4096
 _WORD = r"^[^\x00-\x1f\x7f]{1,128}$"
+_PERSISTENCE_OF = {persistence.value: persistence for persistence in Persistence}
+_OWN_PREFIXES = ("hub", "_")
 
 
 class TypeDefaults(NamedTuple):
@@ -95,9 +97,9 @@ def _priority(word: str) -> Priority:
 
 
 def _persistence(word: str) -> Persistence:
-    if word not in list(Persistence):
+    if word not in _PERSISTENCE_OF:
         raise PydanticCustomError("persistence", "must be one of ephemeral, bufferable, persistent")
-    return Persistence(word)
+    return _PERSISTENCE_OF[word]
 
 
 def _no_schedule(value: Any) -> None:
@@ -182,6 +184,8 @@ def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bound
     to = body.get("to")
     if segments and isinstance(to, dict) and [*to] == ["segment"]:
         return _read_segment(body, to["segment"], defaults, bounds)
+    if (usual := _read_usual(body, defaults, bounds)) is not None:
+        return usual
     errors: list[FieldError] = []
     read = None
     try:
@@ -195,10 +199,58 @@ def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bound
         errors.append(FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost"))
     if errors or read is None:
         raise invalid(errors)
-    data = orjson.dumps(read.notification)
+    return _draft(read, _data(read.notification, bounds), defaults(read.notification["type"]))
+
+
+_FIELDS = frozenset(PublishBody.model_fields)
+_UNUSUAL = _FIELDS - {"to", "notification", "id", "priority", "persistence", "ttl"}
+
+
+def _read_usual(body: dict[str, Any], defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft | None:
+    """What the model would make of a body to one channel, in a fifth of the time; None: see what the model says.
+
+    It has to be None wherever anything is wrong: only the model can say what.
+    """
+    to, payload = body.get("to"), body.get("notification")
+    if type(to) is not str or type(payload) is not dict or not body.keys() <= _FIELDS:
+        return None
+    id, priority, persistence, ttl = None, None, None, None
+    if len(body) > 2:
+        if any(body.get(name) is not None for name in _UNUSUAL):
+            return None
+        id, ttl = body.get("id"), body.get("ttl")
+        try:
+            priority = PRIORITY_OF[word] if (word := body.get("priority")) is not None else None
+            persistence = _PERSISTENCE_OF[word] if (word := body.get("persistence")) is not None else None
+        except (KeyError, TypeError):
+            return None
+        if id is not None and not (type(id) is str and is_notification_id(id)):
+            return None
+        if ttl is not None and not (type(ttl) in (int, float) and 0 <= ttl <= TTL_S):
+            return None
+    if _payload_errors(payload, bounds):
+        return None
+    type_ = payload["type"]
+    decided = defaults(type_)
+    priority = decided.priority if priority is None else priority
+    persistence = decided.persistence if persistence is None else persistence
+    if priority is Priority.CRITICAL and persistence is Persistence.EPHEMERAL:
+        return None
+    try:
+        channel = parse_channel(to)
+    except Problem:
+        return None
+    ttl_s = decided.ttl_s if ttl is None else float(ttl)
+    data = _data(payload, bounds)
+    return Draft((channel,), dict(payload), id, priority, persistence, ttl_s, None, None, type_, data)
+
+
+def _data(payload: dict[str, Any], bounds: Bounds) -> bytes:
+    """The payload as JSON, unless that is too large."""
+    data = orjson.dumps(payload)
     if len(data) > bounds.message_bytes:
         raise Problem("too_large", f"`notification` has more than {bounds.message_bytes} bytes as JSON")
-    return _draft(read, data, defaults(read.notification["type"]))
+    return data
 
 
 def _read_segment(body: dict[str, Any], segment: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft:
@@ -230,7 +282,7 @@ def _payload_errors(payload: dict[str, Any], bounds: Bounds) -> list[FieldError]
     elif not 1 <= len(type_) <= 128:
         errors.append(FieldError("notification.type", "must have 1 to 128 characters"))
     for key in payload:
-        if key in HUB_FIELDS or key.startswith(("hub", "_")):
+        if key in HUB_FIELDS or key.startswith(_OWN_PREFIXES):
             errors.append(FieldError(f"notification.{key}", "is the hub's own; choose another name"))
     if (trouble := check_size(payload, bounds.json_depth, bounds.json_keys)) is not None:
         errors.append(FieldError("notification", trouble))

@@ -55,4 +55,7 @@ class ApiKeys:
 
 def _possible_ids(rest: str) -> Iterator[str]:
     """Everything before an underscore: ids may hold one, and so may the secret of a key that was made by hand."""
-    return (rest[:place] for place, letter in enumerate(rest[: _ID_CHARS + 1]) if letter == "_")
+    place = rest.find("_")
+    while 0 <= place <= _ID_CHARS:
+        yield rest[:place]
+        place = rest.find("_", place + 1)
