@@ -7,14 +7,20 @@ from itertools import chain
 from typing import Any, NoReturn
 
 import msgpack
+import orjson
 
 from hubd.core.codec import Encoding
 from hubd.core.errors import FieldError, Problem, invalid
 
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 _NESTING = 128  # what a decoder may nest before the caller's own, smaller limit is applied
+_QUICK_BYTES, _QUICK_NESTING = 1 << 20, 32
+"""What orjson is tried with first."""
+_LARGE_FLOAT = 2.0**63
+_SIMPLE = frozenset((int, str, bool, type(None)))
 _LARGE_INTEGER = "an integer has more than 64 bits"
 _CONTAINERS = frozenset((list, tuple))
+_CONTAINERS_READ = frozenset((list, dict))
 _KNOWN = frozenset((str, bool, type(None), int, float, *_CONTAINERS))
 
 
@@ -41,6 +47,49 @@ def read_document(data: bytes, encoding: Encoding) -> Any:
 
 
 def _read_json(data: bytes) -> Any:
+    if len(data) <= _QUICK_BYTES:
+        try:
+            value = orjson.loads(data)
+            if _count_keys(value, _QUICK_NESTING) == _count_colons(data):
+                return value
+        except ValueError:
+            pass
+    return _read_any_json(data)
+
+
+def _count_keys(value: Any, depth: int) -> int:
+    """How many keys what orjson has read has in all; ``ValueError`` if it may not be what was written."""
+    count = 0
+    values: Iterable[Any] = (value,)
+    if value.__class__ is dict:
+        count, values = len(value), value.values()
+    elif value.__class__ is list:
+        if _SIMPLE.issuperset(map(type, value)):
+            return 0
+        values = value
+    for inner in values:
+        kind = inner.__class__
+        if kind is dict or kind is list:
+            if not depth:
+                raise ValueError("too deep for the quick way")
+            count += _count_keys(inner, depth - 1)
+        elif kind is float and not -_LARGE_FLOAT < inner < _LARGE_FLOAT:
+            raise ValueError("orjson makes floats of integers that are too large")
+    return count
+
+
+def _count_colons(data: bytes) -> int:
+    """How many colons may stand behind a key; as many as there are keys: then none of them stood twice in an object.
+
+    Within a string, one more may look like it.
+    """
+    if b" :" in data or b"\n:" in data or b"\t:" in data or b"\r:" in data:
+        raise ValueError("a colon that doesn't follow its key at once")
+    return data.count(b'":')
+
+
+def _read_any_json(data: bytes) -> Any:
+    """The long way, which can say what is wrong."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -156,6 +205,8 @@ def _check_keys(dicts: list[dict[Any, Any]]) -> None:
 
 def check_size(value: Any, depth: int, keys: int) -> str | None:
     """What is wrong with a document's size: over ``keys`` keys, or more than ``depth`` levels inside the outermost."""
+    if value.__class__ is dict and _CONTAINERS_READ.isdisjoint(map(type, value.values())):  # the usual case
+        return None if len(value) <= keys else f"more than {keys} keys"
     left = keys
     level: list[Any] = [value]
     for levels_left in range(depth, -1, -1):
@@ -174,4 +225,4 @@ def check_size(value: Any, depth: int, keys: int) -> str | None:
         level = [item for item in filter(None, inner) if item.__class__ in (dict, list)]
         if not level:
             return None
-    return None if {dict, list}.isdisjoint(map(type, inner)) else f"nested deeper than {depth} levels"
+    return None if _CONTAINERS_READ.isdisjoint(map(type, inner)) else f"nested deeper than {depth} levels"
