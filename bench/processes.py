@@ -129,6 +129,8 @@ class Processes:
 
     def __enter__(self) -> Self:
         self._stack = ExitStack()
+        before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # as by timeout(1)
+        self._stack.callback(signal.signal, signal.SIGTERM, before)
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hubd-bench-")))
         self._secret = secrets.token_urlsafe(48)
         self._api_key = f"hub_bench_{secrets.token_hex(32)}"

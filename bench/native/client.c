@@ -7,7 +7,7 @@
 //
 //   run BROADCASTS WINDOW BODY_BYTES
 //
-// publishes so many messages to everybody, WINDOW of them outstanding at any time (until the last of its frames has been
+// publishes so many messages to everybody, WINDOW of them outstanding at any time (until the last delivery has been
 // received; by HTTP each on its own keep-alive connection), and answers with one line of JSON.
 //
 // Every message is checked: on each connection the same ones in the same order, none lost, none twice, each with what
@@ -71,7 +71,8 @@ static void open_more(void) {
     while (opened < connection_count && opening < OPENING) {
         char headers[2048];
         int length = snprintf(headers, sizeof headers, "%s", protocol->headers);
-        if (tokens) length += snprintf(headers + length, sizeof headers - length, "Authorization: Bearer %s\r\n", tokens[opened]);
+        if (tokens)
+            length += snprintf(headers + length, sizeof headers - length, "Authorization: Bearer %s\r\n", tokens[opened]);
         if (length >= (int)sizeof headers) fail("a token that is too long");
         websocket_connect(&connections[opened].socket, port, protocol->path, headers);
         watch(poll_fd, connections[opened].socket.fd, opened);
@@ -174,13 +175,14 @@ static void place(const char *message, int length) {
 }
 
 static void take_message(struct connection *connection, const char *message, int length, double at) {
-    if (connection == &feed || !connection->ready) fail("a message to somebody who isn't subscribed: %.*s", length, message);
+    if (connection == &feed || !connection->ready)
+        fail("a message to somebody who isn't subscribed: %.*s", length, message);
     int k = connection->seen++;
     if (k >= total) fail("connection %ld got a message too many: %.*s", connection - connections, length, message);
     if (k == placed) place(message, length);
     if (length != places[k].length || memcmp(message, places[k].message, length))
-        fail("connection %ld, message %d: lost, doubled, reordered or changed: %.*s", connection - connections, k, length,
-             message);
+        fail("connection %ld, message %d: lost, doubled, reordered or changed: %.*s", connection - connections, k,
+             length, message);
     delivered(places[k].broadcast, at);
 }
 

@@ -26,7 +26,7 @@ struct protocol {
     const char *name;
     const char *path, *headers;  // of the handshake
     unsigned opcode;             // of all frames, in both directions
-    // Whether frames are cut as it comes, so that a unit may begin in one and end in the next; otherwise each is a unit.
+    // Whether frames are cut anywhere, so that a unit may begin in one and end in the next; otherwise each is a unit.
     bool is_stream;
     take_unit take;
     int (*greet)(char *into);  // what is sent after the handshake; NULL: nothing

@@ -271,7 +271,7 @@ static bool handle_events(int timeout_ms) {
         else if (tag >= TAG_PUBLISHER) publisher_readable(&publishers[tag - TAG_PUBLISHER]);
         else connection_readable(&connections[tag]);
     }
-    if (ready > 0) last_event = now();
+    if (ready > commanded) last_event = now();
     else if (what != NOTHING && now() - last_event > SILENCE_S)
         fail("lost: nothing came for %.0f s; %ld of %ld calls answered, %ld of %ld notifications delivered, %ld pongs",
              SILENCE_S, answered, calls, delivered, wanted, pongs);

@@ -3,8 +3,9 @@
 //
 //   soak PORT API_KEY TOKENS_FILE SECONDS TARGETED_PER_S BROADCAST_EVERY_S CHURN_PER_S SEED
 //
-// Opens a connection for each user of TOKENS_FILE (u0, u1, ...; one a line), says {"connected":...}, waits for a line on
-// standard input, and then says how it goes, one line of JSON a second, and one at the end; then it waits for the end of its input.
+// Opens a connection for each user of TOKENS_FILE (u0, u1, ...; one a line), says {"connected":...}, waits for a line
+// on standard input, and then says how it goes, one line of JSON a second, and one at the end of it all; there it waits
+// until its input ends.
 //
 // Open loop: what is due is published when it is due, however long the hub takes, and delivery is timed from then. Who
 // goes says goodbye or is cut off, by turns of a die, is away for up to 2 s, and resumes behind the last frame that he
@@ -147,7 +148,8 @@ static void take_frame(struct websocket *socket, unsigned opcode, const char *fr
     second.delivered++;
     double due = began + mark.due_us / 1e6;
     // Who was away when it was due got it later for that reason.
-    if (user->state == OPEN && user->since < due) note_time(mark.stream == OWN ? &second.own : &second.broadcast, at - due);
+    if (user->state == OPEN && user->since < due)
+        note_time(mark.stream == OWN ? &second.own : &second.broadcast, at - due);
 }
 
 static void user_readable(struct user *user) {
@@ -193,7 +195,8 @@ static void publish_targeted(double at) {
     struct user *user;
     while (targeted_sent < (at - began) * targeted_per_s && (publisher = free_publisher()) && (user = next_user())) {
         char to[32];
-        struct mark mark = {OWN, id_of(user), user->published++, broadcasts_answered, targeted_sent++ / targeted_per_s * 1e6};
+        double due_us = targeted_sent++ / targeted_per_s * 1e6;
+        struct mark mark = {OWN, id_of(user), user->published++, broadcasts_answered, due_us};
         publisher->user = user;
         snprintf(to, sizeof to, "user:u%d", mark.user);
         publish(publisher, to, &mark);
@@ -225,7 +228,7 @@ static void publisher_readable(struct publisher *publisher) {
         open_publisher(publisher);
         return;
     }
-    if (status != 202) fail("a publish was answered with %d: %s", status, status < 0 ? "disconnected" : publisher->http.answer);
+    if (status != 202) fail("a publish was answered with %d: %s", status, status < 0 ? "" : publisher->http.answer);
     publisher->busy = false;
     if (publisher->stream == OWN) {
         publisher->user->answered++;
@@ -257,7 +260,8 @@ static void add_times(struct times *sum, const struct times *times) {
 static void report(const char *name, struct counters *counters, double at) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6;
+    double microseconds = usage.ru_utime.tv_usec + usage.ru_stime.tv_usec;
+    double cpu = usage.ru_utime.tv_sec + usage.ru_stime.tv_sec + microseconds / 1e6;
     printf("{\"%s\":%.3f,\"published\":%ld,\"delivered\":%ld,\"resumed\":%ld,\"away\":%d,\"behind\":%ld,", name,
            at - began, counters->published, counters->delivered, counters->resumed, away_count,
            (long)((at < ends ? at - began : ends - began) * targeted_per_s) - targeted_sent);
@@ -336,7 +340,8 @@ static char **read_tokens(const char *path) {
 }
 
 static void write_headers(char *headers, const char *token) {
-    int length = snprintf(headers, HEADERS_BYTES, "Authorization: Bearer %s\r\nSec-WebSocket-Protocol: hubd.v1.json\r\n", token);
+    const char lines[] = "Authorization: Bearer %s\r\nSec-WebSocket-Protocol: hubd.v1.json\r\n";
+    int length = snprintf(headers, HEADERS_BYTES, lines, token);
     if (length >= HEADERS_BYTES) fail("a token of %zu bytes", strlen(token));
 }
 
@@ -370,7 +375,8 @@ static void open_all(void) {
 }
 
 int main(int count, char **arguments) {
-    if (count != 9) fail("usage: soak PORT API_KEY TOKENS_FILE SECONDS TARGETED_PER_S BROADCAST_EVERY_S CHURN_PER_S SEED");
+    if (count != 9)
+        fail("usage: soak PORT API_KEY TOKENS_FILE SECONDS TARGETED_PER_S BROADCAST_EVERY_S CHURN_PER_S SEED");
     port = atoi(arguments[1]);
     double seconds = atof(arguments[4]);
     targeted_per_s = atof(arguments[5]);

@@ -50,9 +50,8 @@ static struct {  // the first notification that was left out where it should hav
 static inline long id_of(const struct user *user) { return user - users; }
 
 static inline int write_mark(char *text, const struct mark *mark) {
-    int length = sprintf(text, "%c %d %d %d %ld", mark->stream == OWN ? 'o' : 'b', mark->user, mark->number, mark->after,
-                         mark->due_us);
-    return length;
+    char stream = mark->stream == OWN ? 'o' : 'b';
+    return sprintf(text, "%c %d %d %d %ld", stream, mark->user, mark->number, mark->after, mark->due_us);
 }
 
 // The payload: the mark, and letters that follow from it.
@@ -80,7 +79,8 @@ static inline void read_mark(struct mark *mark, const char *frame, int length) {
         fail("changed: not what was published: %.*s", length, frame);
     mark->stream = stream == 'o' ? OWN : BROADCAST;
     int expected = write_payload(payload, mark);
-    if (expected > size || memcmp(payload, place, expected)) fail("changed: not what was published: %.*s", length, frame);
+    if (expected > size || memcmp(payload, place, expected))
+        fail("changed: not what was published: %.*s", length, frame);
 }
 
 static inline void keep_cursor(struct user *user, const char *frame, int length) {

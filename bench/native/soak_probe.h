@@ -1,6 +1,6 @@
-// A process beside the load client that asks the hub every few hundredths of a second how it is, and takes the time: how
-// late the hub's loop is, seen from outside (an answer takes it some turns). It has no part in broadcasts, behind whose
-// frames an answer would have to wait, and is a process of its own so that the client's work doesn't count.
+// Beside the load client, a process that asks the hub every few hundredths of a second how it is, and takes the time:
+// how late the hub's loop is, seen from outside (an answer takes it some turns). It has no part in broadcasts, behind
+// whose frames an answer would have to wait, and is a process of its own so that the client's work doesn't count.
 #ifndef BENCH_SOAK_PROBE_H
 #define BENCH_SOAK_PROBE_H
 #include "http.h"
