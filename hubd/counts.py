@@ -62,6 +62,8 @@ class Counts:
         """How often the config was to be read again, by how that went."""
         self.loop_lag = Histogram(LAG_BUCKETS)
         """How much later than planned the loop came to what was due, in seconds."""
+        self.collections = Histogram(LAG_BUCKETS)
+        """How long full collections of garbage took, in seconds."""
 
     def note_resumed(self, reason: str, gaps: int, missed: int = 0) -> None:
         """Count somebody who came with a cursor: ``reason`` says why it couldn't be honoured (empty: it could).

@@ -168,6 +168,13 @@ METRICS = (
         lambda now: now.counts.loop_lag,
     ),
     Metric(
+        "hubd_collection_seconds",
+        _HISTOGRAM,
+        "How long full collections of garbage took, in which the loop stands still: when there is little to do, ten"
+        " minutes apart at least, and after an hour in any case.",
+        lambda now: now.counts.collections,
+    ),
+    Metric(
         "hubd_http_requests_total",
         _COUNTER,
         "HTTP requests that were answered, handshakes among them, by method, route and status.",

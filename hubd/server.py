@@ -2,7 +2,6 @@
 
 import asyncio
 import errno
-import gc
 import logging
 import os
 import resource
@@ -21,6 +20,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from hubd import logs
 from hubd.claim import Claim
 from hubd.clock import SystemClock
+from hubd.collecting import Collecting
 from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
 from hubd.control import ControlSocket
@@ -171,9 +171,9 @@ class Daemon:
         self._edge.hub.observers.start(self._tasks)
         url = await self._open()
         self._edge.start()
-        # What is here now stays: the collector needn't look at it again whenever many connections come.
-        gc.collect()
-        gc.freeze()
+        collecting = Collecting(self._edge.hub.counts.collections, self._clock)
+        collecting.begin()
+        self._tasks.start(collecting.run(), "collect garbage")
         control = await self._control(url)
         self._say_ready(url, dev_key)
         self._is_ready = True

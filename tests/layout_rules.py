@@ -15,6 +15,7 @@ CORE, BASE, HUB, EDGE, TOP = range(1, 6)
 FLOORS = {
     "hubd.core": CORE,
     "hubd.clock": BASE,
+    "hubd.collecting": BASE,
     "hubd.config": BASE,
     "hubd.config_base": BASE,
     "hubd.config_checks": BASE,

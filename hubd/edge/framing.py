@@ -7,6 +7,7 @@ from hubd.core.codec import Form
 from hubd.core.errors import TOO_MANY, Disconnect
 from hubd.core.protocol import farewell
 from hubd.edge import frames
+from hubd.edge.transports import untie
 
 if TYPE_CHECKING:
     from hubd.edge.endpoint import Endpoint
@@ -75,6 +76,7 @@ class Framing(asyncio.Protocol):
         """The transport is gone, however that came about."""
         self.on_gone()
         self.endpoint.closed(self)
+        untie(self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Bytes came in."""

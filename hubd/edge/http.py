@@ -40,7 +40,8 @@ async def read_body(request: web.Request) -> Any:
         raise Problem(
             "too_large", f"a body has at most {request.client_max_size} bytes ([limits] body_bytes)"
         ) from None
-    except web.RequestPayloadError:
+    except web.RequestPayloadError as error:
+        error.__traceback__ = None  # it leads to the body, which keeps the error: a circle with all that has come
         raise Problem("invalid_body", "the body breaks off, or breaks the rules of HTTP") from None
     except TimeoutError:
         raise Problem("invalid_body", f"the body didn't arrive within {BODY_S:.0f} s") from None
@@ -118,7 +119,8 @@ def middleware(origins: Origins, counts: Counts) -> Any:
             response = _plain(error) if found is None else refused(found)
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
-        except ConnectionResetError:
+        except ConnectionResetError as error:
+            error.__traceback__ = None  # a circle, as in `read_body`
             response = web.Response(status=400)  # the client has gone: nobody will see it
         except Exception as error:
             # Not the address: it may have a token, and the name of an id or a topic is nobody's business either.

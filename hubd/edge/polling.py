@@ -24,6 +24,7 @@ from hubd.edge.endpoint import Endpoint
 from hubd.edge.handover import HttpServer, give_back, may_wait, server_of, take_over
 from hubd.edge.http import PROBLEM_TYPE, problem_fields, problem_headers
 from hubd.edge.sse import header_lines
+from hubd.edge.transports import untie
 from hubd.log_events import log_event
 
 WAIT_S, LONGEST_S = 25.0, 60.0
@@ -82,6 +83,7 @@ class PollConnection(Connection, asyncio.Protocol):
         self._polls.endpoint.hub.lost(self)
         self._polls.forget(self)
         self._polls.endpoint.closed(self)
+        untie(self.transport)
 
     def put_gap(self, fields: dict[str, Any]) -> None:
         """Keep it for the answer: a connection without control frames hears of one gap, of all channels if need be."""

@@ -14,6 +14,7 @@ from hubd.core.identity import Identity
 from hubd.core.protocol import farewell
 from hubd.edge.endpoint import Endpoint
 from hubd.edge.handover import take_over
+from hubd.edge.transports import untie
 from hubd.edge.writing import Streaming
 
 PING_S = 15
@@ -77,6 +78,7 @@ class SseConnection(Streaming):
         """The transport is gone."""
         self.on_gone()
         self.endpoint.closed(self)
+        untie(self.transport)
 
     def put_gap(self, fields: dict[str, Any]) -> None:
         """Tell it of a gap; behind one that is a bad cursor's, it stands where the replay begins."""
