@@ -22,7 +22,7 @@ class Replay:
     couldn't be honoured, if that is still to be told. ``finish`` is called once, when it is through.
     """
 
-    __slots__ = ("_told_of", "count", "end", "finish", "gaps", "names", "position", "reason", "told")
+    __slots__ = ("_looked", "_told_of", "count", "end", "finish", "gaps", "names", "position", "reason", "told")
 
     def __init__(
         self,
@@ -41,11 +41,15 @@ class Replay:
         self.count = 0
         self.gaps = 0
         self._told_of: dict[str, int] = {}
+        self._looked: tuple[int, tuple[str, ...]] | None = None  # at what there was of gaps, and in which channels
 
     def find_gaps(self, connection: Connection, rings: Rings) -> list[str | None]:
         """The channels (None: any) from which something after the position was evicted, each told once."""
         found: list[str | None] = []
         names = self._names(connection)  # none: its topics have been left meanwhile
+        if self._looked == (rings.losses, names):  # all that there is has been found
+            return found
+        self._looked = (rings.losses, names)
         if names and rings.floor > max(self.position, self.told):
             found.append(None)
             self.told = rings.floor
@@ -94,12 +98,14 @@ class Replay:
         """Whoever comes late to a topic is one of those it was sent to, once he has it."""
         assert connection.user is not None
         notification = entry.notification
-        connection.found(channel, entry.sequence)
+        if connection.missed is not None:
+            connection.found(channel, entry.sequence)
         if channel in connection.topics and notification.record_replay(channel, connection.user.number):
             rings.note_user(notification)
 
     def go_on_from(self, before: "Replay") -> None:
         """Topics that another replay has read through belong to this one now; of their gaps it has told its own."""
+        self._looked = None
         for name in before.names or ():
             self._told_of[name] = before._told_of.get(name, before.told)
 
@@ -115,6 +121,9 @@ class Replay:
         """By which channel the connection is to get this entry; None when it isn't, or has it already."""
         notification = entry.notification
         if self.names is None:
+            if len(notification.channels) == 1:
+                only = entry.ring.name
+                return only if connection.since_of(only) < entry.sequence else None
             name = channel_for(notification, names)
             if name is None or connection.since_of(name) < entry.sequence:
                 return name

@@ -4,7 +4,7 @@ import heapq
 from bisect import bisect_right
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
-from itertools import groupby, islice
+from itertools import chain, groupby, islice
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ RING_BYTES = 1100
 USER_BYTES = 4  # one more user in a set of those who acked or had a replay
 EXPIRE = 2000
 """How many entries are let go of for their age in one step; more of them wait for the next."""
+FEW = 100
+"""So many entries of several rings are sorted at once; more are merged as they are read."""
 WATERMARKS = 100_000
 WATERMARK_S = 3600.0
 """For how long, and for how many channels, it is remembered one by one that something was evicted from them."""
@@ -68,6 +70,8 @@ class Rings:
         """Asks gates about a user (by number) who wasn't there when it was published, and is about to read it."""
         self.floor = 0
         """Before this sequence number it isn't known any more from which channels something was evicted."""
+        self.losses = 0
+        """Goes up whenever something is evicted that is a gap to somebody, and when the floor rises."""
         self.bytes = 0
         self.evictions = {"per_channel": 0, "ttl_s": 0, "max_bytes": 0}
         """How many entries were pushed out so far, by the limit that they were over."""
@@ -122,6 +126,7 @@ class Rings:
                 break
             del self._watermarks[name]
             self.floor = max(self.floor, sequence)
+            self.losses += 1
 
     def _make_room(self, now: float) -> None:
         while self.bytes > self._max_bytes and self._by_age:
@@ -131,6 +136,7 @@ class Rings:
         """Push out a ring's oldest entry; a gap for whoever stands before it, unless its own ttl had run out."""
         if entry.notification.expires_at > now:
             entry.ring.evicted = entry.sequence
+            self.losses += 1
         self.evictions[limit] += 1
         self._drop(entry, now)
 
@@ -232,14 +238,20 @@ class Rings:
 
         Must be read to its end, or as far as wanted, before anything else is appended.
         """
-        parts = []
+        parts, count = [], 0
         for name in names:
             ring = self._rings.get(name)
             if ring is None or ring.entries[-1].sequence <= position:
                 continue
-            start = bisect_right(ring.entries, position, key=_sequence)
-            parts.append(islice(ring.entries, start, None))
-        return parts[0] if len(parts) == 1 else heapq.merge(*parts, key=_sequence)
+            entries = ring.entries
+            start = 0 if entries[0].sequence > position else bisect_right(entries, position, key=_sequence)
+            parts.append(islice(entries, start, None))
+            count += len(entries) - start
+        if len(parts) == 1:
+            return parts[0]
+        if count <= FEW:
+            return iter(sorted(chain.from_iterable(parts), key=_sequence))
+        return heapq.merge(*parts, key=_sequence)
 
     def history(self, name: str, limit: int, now: float) -> list[Notification]:
         """The newest ``limit`` notifications of a channel, oldest first."""
