@@ -114,6 +114,19 @@ class Hub:
         self.publishing.apply(config)
 
     @property
+    def publishes_at_once(self) -> bool:
+        """Whether a publish has nobody to wait for: no plugin on its way, no broker elsewhere, no call that waits."""
+        hooks = self.hooks
+        return type(self.publishing._broker) is LocalBroker and not (
+            hooks.authorize_publish.impls
+            or hooks.prepare_notification.impls
+            or hooks.resolve_audience.impls
+            or hooks.filter_recipients.impls
+            or hooks.store_notification.impls
+            or self._answers.under_way
+        )
+
+    @property
     def stopping(self) -> bool:
         """Whether nothing new is taken in any more."""
         return self.publishing.stopping

@@ -42,7 +42,7 @@ class Idempotency(Generic[Answer]):
         self._clock = clock
         self.window_s = window_s
         self.entries = entries
-        self._under_way: dict[Key, _Begun[Answer]] = {}
+        self.under_way: dict[Key, _Begun[Answer]] = {}
         self._tables: dict[str, OrderedDict[Key, Answered[Answer]]] = {}  # each by the time of the answers, none empty
 
     def __len__(self) -> int:
@@ -58,7 +58,7 @@ class Idempotency(Generic[Answer]):
         """
         key = (publisher, id)
         self._forget(table)
-        known: _Begun[Answer] | Answered[Answer] | None = self._under_way.get(key)
+        known: _Begun[Answer] | Answered[Answer] | None = self.under_way.get(key)
         if known is None and table in self._tables:
             known = self._tables[table].get(key)
         if known is not None:
@@ -66,7 +66,7 @@ class Idempotency(Generic[Answer]):
                 raise Problem("id_conflict", f"the id {id!r} was used for another notification; choose a new one")
             return await asyncio.shield(known.answer) if isinstance(known, _Begun) else known.answer, True
         answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._under_way[key] = _Begun(fingerprint, answer)
+        self.under_way[key] = _Begun(fingerprint, answer)
         try:
             result = await work()
         except BaseException as error:
@@ -78,7 +78,7 @@ class Idempotency(Generic[Answer]):
             self.put_back(table, key, Answered(fingerprint, result, self._clock.monotonic()))
             self._forget(table)
         finally:
-            del self._under_way[key]
+            del self.under_way[key]
         answer.set_result(result)
         return result, False
 

@@ -265,7 +265,7 @@ async def test_a_failure_leaves_nothing_behind() -> None:
     desk.work.failure = ValueError("no")
     with pytest.raises(ValueError, match="no"):
         await desk.call("a")
-    assert not desk.once._tables and not desk.once._under_way
+    assert not desk.once._tables and not desk.once.under_way
 
 
 async def test_one_that_takes_long_doesnt_keep_others_from_being_forgotten() -> None:

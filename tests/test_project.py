@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "hubd").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Parts of what pydantic, PyJWT and aiohttp take and give, in the versions that go with them.
-BROUGHT_ALONG = {"pydantic_core", "annotated_types", "cryptography", "yarl"}
+BROUGHT_ALONG = {"pydantic_core", "annotated_types", "cryptography", "yarl", "multidict"}
 IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyjwt": "jwt"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50
 

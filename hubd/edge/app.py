@@ -20,6 +20,7 @@ from hubd.edge.api.users import Users
 from hubd.edge.counting import counting
 from hubd.edge.credentials import Authenticator
 from hubd.edge.endpoint import Endpoint
+from hubd.edge.express import EXPRESS, Express
 from hubd.edge.health import Health
 from hubd.edge.http import Handler, middleware
 from hubd.edge.keys import ApiKeys
@@ -112,7 +113,9 @@ class Edge:
         metrics = Metrics(hub, self._sizes, plugins.registries)
         if not config.server.admin_port:  # else they are there, and there alone
             self.app.add_routes([web.get("/metrics", metrics_for_admins(metrics, authenticator))])
-        self.app.add_routes(Notifications(hub, authenticator, pace).routes())
+        notifications = Notifications(hub, authenticator, pace)
+        self.app[EXPRESS] = Express(hub, notifications, self.origins)
+        self.app.add_routes(notifications.routes())
         channels, users = Channels(hub, authenticator), Users(hub, authenticator, self.tokens)
         self.app.add_routes(channels.routes())
         self.app.add_routes(Connections(hub, authenticator, tickets).routes())

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from aiohttp import web
+from multidict import CIMultiDictProxy
 
 from hubd.config import Config
 from hubd.core.channel import Patterns, is_user_id
@@ -85,7 +86,7 @@ class Authenticator:
         return await self._user(request, tickets=True)
 
     async def _user(self, request: web.Request, *, tickets: bool) -> Identity:
-        bearer = _bearer(request)
+        bearer = _bearer(request.headers)
         if bearer is not None and bearer.startswith(PREFIX):
             self._api_key(bearer)
             raise Problem("forbidden", f"this is for users, not for servers: {_HOW_USER}")
@@ -100,7 +101,11 @@ class Authenticator:
     def server(self, request: web.Request, right: str) -> ApiKey:
         """The server that is asking, by a key with this right ('publish', 'admin'); ``Problem``: unauthorized without
         a good key, forbidden for a key without the right and for a user's token."""
-        bearer = _bearer(request)
+        return self.server_by(request.headers, right)
+
+    def server_by(self, headers: CIMultiDictProxy[str], right: str) -> ApiKey:
+        """The same by the headers alone."""
+        bearer = _bearer(headers)
         if bearer is None:
             raise Problem("unauthorized", f"this is for servers: {_HOW_SERVER}")
         if not bearer.startswith(PREFIX) and bearer.count(".") == 2:
@@ -112,7 +117,7 @@ class Authenticator:
 
     async def caller(self, request: web.Request) -> ApiKey | Identity:
         """Whoever is asking, server or user; ``Problem`` as for them."""
-        bearer = _bearer(request)
+        bearer = _bearer(request.headers)
         if bearer is not None and bearer.startswith(PREFIX):
             return self._api_key(bearer)
         return await self.user(request)
@@ -124,7 +129,7 @@ class Authenticator:
         before: forbidden for a page that may not use the cookie, unavailable while the token's key can't be had.
         """
         try:
-            bearer = _bearer(request)
+            bearer = _bearer(request.headers)
         except Problem as problem:
             raise TokenRefused(BAD_TOKEN, problem.message) from None
         if bearer is not None and bearer.startswith(PREFIX):
@@ -271,9 +276,9 @@ def _is_whole(answer: object) -> bool:
     )
 
 
-def _bearer(request: web.Request) -> str | None:
+def _bearer(headers: CIMultiDictProxy[str]) -> str | None:
     """What the Authorization header brings, None without one; ``Problem`` unless it is one 'Bearer ...'."""
-    values = request.headers.getall("Authorization", [])
+    values = headers.getall("Authorization", [])
     if not values:
         return None
     scheme, _, value = values[0].strip().partition(" ")

@@ -16,7 +16,7 @@ from hubd.edge import frames
 from hubd.edge.actions import Actions
 from hubd.edge.credentials import Authenticator
 from hubd.edge.limits import PerAddress
-from hubd.edge.origin import Origins
+from hubd.edge.origin import Headers, Origins
 from hubd.edge.permissions import topics_at_connect, without_denied
 from hubd.edge.proxies import Proxies
 from hubd.edge.tickets import Tickets
@@ -99,20 +99,31 @@ class Endpoint:
         self.hub.counts.refused[reason] += 1
         return problem
 
+    def has_room(self, headers: Headers, address: str) -> bool:
+        """Whether ``check_room`` has nothing against it."""
+        per_ip = self.hub.config.limits.per_ip
+        return (
+            self.origins.allowed(headers)
+            and not self.hub.stopping
+            and not (per_ip and self.addresses.of(address) >= per_ip)
+            and not self.hub.is_full(strangers=len(self.unauthenticated))
+        )
+
     def check_room(self, request: web.Request, address: str) -> None:
         """Refuse before anything else what a browser's page must not or the hub can't take."""
-        limits = self.hub.config.limits
+        if self.has_room(request.headers, address):
+            return
         if not self.origins.allowed(request.headers):
             raise Problem("forbidden", "pages of this origin may not connect (see [auth] origins)")
         if self.hub.stopping:
             problem = Problem("unavailable", "the hub is stopping", retry_after=self.retry_after())
             raise self.refused("stopping", problem)
-        if limits.per_ip and self.addresses.of(address) >= limits.per_ip:
+        per_ip = self.hub.config.limits.per_ip
+        if per_ip and self.addresses.of(address) >= per_ip:
             message = "too many connections from this address"
             raise self.refused("per_ip", Problem("rate_limited", message, retry_after=self.retry_after()))
-        if self.hub.is_full(strangers=len(self.unauthenticated)):
-            message = "the hub has no room for another connection"
-            raise self.refused("connections", Problem("unavailable", message, retry_after=self.retry_after()))
+        message = "the hub has no room for another connection"
+        raise self.refused("connections", Problem("unavailable", message, retry_after=self.retry_after()))
 
     async def identify(self, request: web.Request, address: str) -> Identity:
         """Who opens a stream or a poll; a ``Problem`` for whoever can't. Nothing waits from its end to the handover."""

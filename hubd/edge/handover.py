@@ -6,14 +6,18 @@ stands alone in this file, with a test that fails when a release changes them.
 """
 
 import asyncio
-from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 
-HttpServer = Callable[[], Any]
-"""Makes aiohttp's protocol for one more connection, as in hubd.edge.http_server."""
+
+class HttpServer(Protocol):
+    """Makes aiohttp's protocol for one more connection, as in hubd.edge.http_server."""
+
+    def handler(self) -> Any:
+        """One more."""
+        ...
 
 
 class _HandedOver(web.Response):
@@ -78,7 +82,7 @@ def give_back(transport: asyncio.Transport, server: HttpServer, behind: bytes, *
 
     ``paused``: the transport has told the protocol before to pause writing, and will tell this one to resume.
     """
-    protocol = server()
+    protocol = server.handler()
     transport.set_protocol(protocol)
     protocol.connection_made(transport)
     protocol.kept_alive()

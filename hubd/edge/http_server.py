@@ -7,14 +7,20 @@ fails when a release changes them.
 import asyncio
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion11, web
+from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 from aiohttp.web_protocol import RequestHandler, RequestPayloadError, _ErrInfo
+from aiohttp.web_response import REASON_PHRASES
 
 from hubd.core.errors import Problem
+from hubd.edge.express import EXPRESS, Answer, Express
+from hubd.edge.front import Front
+from hubd.edge.heads import PATH
 from hubd.edge.http import problem_response
 from hubd.edge.reception import PRESSED_S, Reception
+from hubd.edge.transports import untie
 
 KEEPALIVE_S = 75.0
 """How long a connection may be silent between requests: longer than proxies in front, so that it is they who close."""
@@ -29,14 +35,25 @@ HEAD_BYTES = 65536
 class _Handler(RequestHandler):
     """aiohttp's protocol of one HTTP connection, which tells the reception what becomes of it."""
 
-    __slots__ = ("_answer_bytes", "_answered", "_head_bytes", "_payload", "_reception", "address", "is_ended")
+    __slots__ = (
+        "_answer_bytes",
+        "_answered",
+        "_express",
+        "_head_bytes",
+        "_is_kept",
+        "_payload",
+        "_reception",
+        "address",
+        "is_ended",
+    )
 
-    def __init__(self, reception: Reception, manager: web.Server, **options: Any) -> None:
+    def __init__(self, reception: Reception, manager: web.Server, express: Express | None, **options: Any) -> None:
         super().__init__(manager, **options)
         self.address = ""
         self._reception = reception
+        self._express = express
         self._answer_bytes = self._answered = self._head_bytes = 0
-        self.is_ended = False
+        self.is_ended = self._is_kept = False
         self._payload: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -45,6 +62,7 @@ class _Handler(RequestHandler):
         if not self._reception.came(self, transport):
             self._manager = None  # nothing of aiohttp's has begun
             transport.abort()
+            untie(transport)
             return
         # So that we are told whenever something waits to be read; and an answer is through before the next one.
         transport.set_write_buffer_limits(high=0)
@@ -58,8 +76,11 @@ class _Handler(RequestHandler):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """The connection ended; or it is taken over, by whom this is called too."""
+        transport = self.transport
         self._reception.went(self)
         super().connection_lost(exc)
+        self._payload = EMPTY_PAYLOAD  # which refers to us: what has come of a body goes with us at once
+        untie(transport)
 
     def data_received(self, data: bytes) -> None:
         """Read on; and see whether these bytes were a head's, and whether it is whole now."""
@@ -67,7 +88,10 @@ class _Handler(RequestHandler):
             return
         in_body = not self._payload.is_eof()
         count = self._request_count
-        super().data_received(data)
+        if self._express is None:
+            super().data_received(data)
+        elif self._is_answered_at_once(self._express, data):
+            return
         if self._request_count != count:
             message, payload = self._messages[-1]
             if isinstance(message, _ErrInfo) and not self._payload.is_eof():
@@ -86,6 +110,55 @@ class _Handler(RequestHandler):
             self._reception.head_began(self)
             if self._head_bytes > HEAD_BYTES:
                 self._refuse(LineTooLong(b"", HEAD_BYTES))
+
+    def _is_answered_at_once(self, express: Express, data: bytes) -> bool:
+        """Read on; whether the bytes were one request that the express takes, which is answered then."""
+        waiter, self._waiter = self._waiter, None  # aiohttp would wake it, and can't take that back
+        super().data_received(data)
+        self._waiter = waiter
+        if waiter is None or waiter.done() or not self._messages:
+            return False
+        message, payload = self._messages[0]
+        if (
+            len(self._messages) > 1
+            or isinstance(message, _ErrInfo)
+            or not payload.is_eof()
+            or message.should_close
+            or message.version != HttpVersion11
+            or self._paused
+            or not express.takes(message.method, message.path, message.headers)
+        ):
+            waiter.set_result(None)
+            return False
+        self._messages.popleft()
+        self._head_bytes = 0
+        self._reception.request_came(self)
+        body = b"".join(payload._buffer)  # reading it would have the parser go on
+        self._send_at_once(express.answer(message.headers, body))
+        return True
+
+    def _send_at_once(self, answer: Answer) -> None:
+        """What aiohttp does behind an answer, as far as it concerns one that was given at once."""
+        assert self._parser is not None and self._manager is not None and self.transport is not None
+        self._parser.message_consumed()
+        self._manager.requests_count += 1
+        self._answered += 1
+        self._is_kept = True
+        self._answer_bytes = len(answer.body)
+        head = f"HTTP/1.1 {answer.status} {REASON_PHRASES[answer.status]}\r\n"
+        for name, value in answer.headers.items():
+            head += f"{name}: {value}\r\n"
+        head += f"Vary: Origin\r\nServer: hubd\r\nContent-Length: {len(answer.body)}\r\n"
+        self.transport.write(f"{head}Date: {rfc822_formatted_time()}\r\n\r\n".encode() + answer.body)
+        self._reception.rests(self)
+
+    def _process_keepalive(self) -> None:
+        """It has rested for long enough; if something was answered at once meanwhile, it may for as long again."""
+        if self._is_kept:
+            self._is_kept = False
+            self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
+        else:
+            super()._process_keepalive()
 
     def _refuse(self, error: HttpProcessingError) -> None:
         """Answer as if the parser had found the error."""
@@ -158,9 +231,9 @@ class _Handler(RequestHandler):
 
 
 class _Server(web.Server):
-    """Makes the handlers."""
+    """Makes the protocols of connections; ``with_fronts``: those that come may open WebSockets."""
 
-    def __init__(self, reception: Reception, plain: web.Server) -> None:
+    def __init__(self, reception: Reception, plain: web.Server, *, with_fronts: bool, express: Express | None) -> None:
         super().__init__(
             plain.request_handler,
             request_factory=plain.request_factory,
@@ -169,9 +242,21 @@ class _Server(web.Server):
             **plain._kwargs,
         )
         self._reception = reception
+        self._with_fronts = with_fronts
+        self._express = express
 
-    def __call__(self) -> RequestHandler:
-        return _Handler(self._reception, self, loop=self._loop, **self._kwargs)
+    def __call__(self) -> asyncio.Protocol:  # type: ignore[override]
+        return Front(self._reception, self.handler) if self._with_fronts else self.handler()
+
+    def handler(self) -> RequestHandler:
+        """aiohttp's protocol of one more connection."""
+        return _Handler(self._reception, self, self._express, loop=self._loop, **self._kwargs)
+
+    def pre_shutdown(self) -> None:
+        """No more requests: neither where there were some, nor where none came yet."""
+        super().pre_shutdown()
+        if self._with_fronts:
+            self._reception.close_silent()
 
 
 class Runner(web.AppRunner):
@@ -193,4 +278,6 @@ class Runner(web.AppRunner):
         self._reception = reception
 
     async def _make_server(self) -> web.Server:
-        return _Server(self._reception, await super()._make_server())
+        with_fronts = any(resource.canonical == PATH for resource in self.app.router.resources())
+        express = self.app.get(EXPRESS)
+        return _Server(self._reception, await super()._make_server(), with_fronts=with_fronts, express=express)

@@ -32,6 +32,9 @@ class ApiKeys:
 
     def apply(self, entries: Iterable[ApiKeyEntry]) -> None:
         """Let these keys count from now on, and no others."""
+        # Those that were found, so that a busy server's isn't hashed each time. How long it takes to look up another
+        # text says nothing of them: Python compares texts only where its own hashes of both, which are secret, agree.
+        self._found: dict[str, ApiKey] = {}
         self._known = {
             entry.id: (
                 bytes.fromhex(entry.sha256),
@@ -42,6 +45,8 @@ class ApiKeys:
 
     def find(self, key: str) -> ApiKey | None:
         """Whose key this is (what follows ``Bearer``), or None; an unknown id costs the same comparison."""
+        if (known := self._found.get(key)) is not None:
+            return known
         if not key.startswith(PREFIX) or len(key) > KEY_CHARS or not key.isascii():
             return None
         digest = hashlib.sha256(key.encode()).digest()
@@ -50,6 +55,8 @@ class ApiKeys:
             stored, api_key = self._known.get(name, (_NO_DIGEST, None))
             if hmac.compare_digest(digest, stored):
                 found = api_key
+        if found is not None:
+            self._found[key] = found
         return found
 
 

@@ -64,7 +64,7 @@ class Reception:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self.clock = endpoint.clock
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._cuts = endpoint.hub.counts.cut
         self._open: dict[Guest, asyncio.Transport] = {}
         self._addresses = PerAddress()
@@ -102,7 +102,7 @@ class Reception:
         """A connection was accepted, or given back; False if it can't stay."""
         peer = transport.get_extra_info("peername")
         host = peer[0] if isinstance(peer, tuple) else ""
-        proxies = self._endpoint.proxies
+        proxies = self.endpoint.proxies
         address = proxies.client(host, tuple)
         if self._has_all(address) and not proxies.is_proxy(host):
             self._cuts["per_ip"] += 1
@@ -170,6 +170,12 @@ class Reception:
         """The rest of it is there."""
         self._bodies.drop(guest)
 
+    def close_silent(self) -> None:
+        """Close those of which no byte has come: the hub stops."""
+        for guest, transport in list(self._open.items()):
+            if not isinstance(guest, web.RequestHandler):
+                transport.close()
+
     # Once a second
 
     def look(self) -> None:
@@ -196,9 +202,9 @@ class Reception:
 
     def _warn_of_a_crowd(self, now: float) -> None:
         """Behind a proxy that isn't named all clients have its address: the first limits they meet lock them out."""
-        others = self._endpoint.addresses
+        others = self.endpoint.addresses
         total = others.total + self._addresses.total
-        if self._endpoint.proxies or total < CROWD:
+        if self.endpoint.proxies or total < CROWD:
             return
         address, count = self._addresses.most(others)
         if count * 2 > total:
@@ -209,13 +215,13 @@ class Reception:
 
     def _has_all(self, address: str) -> bool:
         """Whether an address has all the HTTP connections that it may have."""
-        per_ip = self._endpoint.hub.config.limits.per_ip
+        per_ip = self.endpoint.hub.config.limits.per_ip
         return bool(per_ip) and self._addresses.of(address) >= max(per_ip, PER_IP_LEAST)
 
     def _make_room(self) -> bool:
         """See to it that one more may come; of those that nobody works for, the oldest has to go for it."""
         files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-        others = self._endpoint.addresses.total + FILES_KEPT
+        others = self.endpoint.addresses.total + FILES_KEPT
         if len(self._open) < max(HTTP_LEAST, min(HTTP_CONNECTIONS, files - others)):
             return True
         return self._cut_oldest(1) > 0

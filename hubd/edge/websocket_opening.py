@@ -13,13 +13,15 @@ from hubd.edge.handover import take_over
 from hubd.edge.tokens import TokenRefused
 from hubd.edge.websocket import Refused, Unauthenticated, WebSocketConnection
 
+_ANSWER = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+
 
 async def open_websocket(endpoint: Endpoint, request: web.Request) -> web.StreamResponse:
     """Handle a GET that asks for a WebSocket."""
-    key = _handshake_key(request)
+    key = handshake_key(request)
     address = endpoint.proxies.address(request)
     endpoint.check_room(request, address)
-    subprotocol = _subprotocol(request)
+    subprotocol = subprotocol_of(request)
     protocol: Framing
     try:
         identity = await endpoint.authenticator.connecting(request)
@@ -33,7 +35,7 @@ async def open_websocket(endpoint: Endpoint, request: web.Request) -> web.Stream
         protocol = _refused(endpoint, address, subprotocol, refused.disconnect)
     endpoint.addresses.add(address)
     try:
-        return take_over(request, _handshake(key, subprotocol), protocol)
+        return take_over(request, handshake(key, subprotocol), protocol)
     except BaseException:
         protocol.on_gone()
         endpoint.closed(protocol)
@@ -50,12 +52,13 @@ def _protocol(
     if why is not None:
         endpoint.hub.counts.refused["per_user"] += 1
         return _refused(endpoint, address, subprotocol, why, endpoint.retry_after())
-    return _attached(endpoint, request, address, subprotocol, identity)
+    return attached(endpoint, request, address, subprotocol, identity)
 
 
-def _attached(
+def attached(
     endpoint: Endpoint, request: web.Request, address: str, subprotocol: str | None, identity: Identity
 ) -> WebSocketConnection:
+    """The connection of a user who may have it, as the hub knows it from now on; its transport is still to come."""
     acks = request.query.get("acks") == "1"
     form = form_of(subprotocol)
     connection = WebSocketConnection(endpoint, address, identity, form, subprotocol=subprotocol, acks=acks)
@@ -80,7 +83,7 @@ def _unauthenticated(
         form_of(subprotocol),
         subprotocol is not None,
         identify,
-        lambda identity: _attached(endpoint, request, address, subprotocol, identity),
+        lambda identity: attached(endpoint, request, address, subprotocol, identity),
     )
     endpoint.unauthenticated[made] = None
     return made
@@ -106,7 +109,7 @@ def _refused(
     return Refused(endpoint, address, form_of(subprotocol), subprotocol is not None, why, retry_after)
 
 
-def _handshake_key(request: web.Request) -> str:
+def handshake_key(request: web.Request) -> str:
     """The client's key, if this is a handshake (RFC 6455 section 4.2.1); else a ``Problem``."""
     if "upgrade" not in request.headers.get("Connection", "").lower():
         raise Problem("invalid_body", "a WebSocket handshake has the header 'Connection: Upgrade'")
@@ -118,19 +121,16 @@ def _handshake_key(request: web.Request) -> str:
     return key
 
 
-def _subprotocol(request: web.Request) -> str | None:
+def subprotocol_of(request: web.Request) -> str | None:
     """The first that the client offers, on one line or several (RFC 6455 section 11.3.4), and that is spoken here."""
-    offered = ",".join(request.headers.getall("Sec-WebSocket-Protocol", [])).split(",")
+    lines = request.headers.getall("Sec-WebSocket-Protocol", [])
+    if not lines:
+        return None
+    offered = ",".join(lines).split(",")
     return next((word for word in map(str.strip, offered) if word in (JSON, MSGPACK)), None)
 
 
-def _handshake(key: str, subprotocol: str | None) -> bytes:
-    lines = [
-        "HTTP/1.1 101 Switching Protocols",
-        "Upgrade: websocket",
-        "Connection: Upgrade",
-        f"Sec-WebSocket-Accept: {frames.accept_key(key)}",
-    ]
-    if subprotocol is not None:
-        lines.append(f"Sec-WebSocket-Protocol: {subprotocol}")
-    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+def handshake(key: str, subprotocol: str | None) -> bytes:
+    """The answer that a handshake is done."""
+    chosen = "" if subprotocol is None else f"\r\nSec-WebSocket-Protocol: {subprotocol}"
+    return f"{_ANSWER}Sec-WebSocket-Accept: {frames.accept_key(key)}{chosen}\r\n\r\n".encode()

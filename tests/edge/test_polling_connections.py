@@ -281,7 +281,7 @@ async def test_no_task_no_timer_and_no_object_of_aiohttps_for_each_poll(hub: Liv
     clients = [await poller(hub, f"u{n}") for n in range(MANY + 1)]
     cursor = hub.hub.attendance.cursor()
     await clients[MANY].ask_and_wait(cursor)  # from the first on there is a timer for all
-    await eventually(lambda: len(hub.server().connections) == MANY + 1)
+    await eventually(lambda: len(hub.reception) == MANY + 1)
     for client in clients[:MANY]:
         await client.ask_and_wait(cursor)
     await eventually(lambda: len(asyncio.all_tasks()) <= 2, "tasks are left")

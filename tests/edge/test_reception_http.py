@@ -170,8 +170,8 @@ async def test_the_longest_head_and_one_more(hub: LiveHub, request_of: Callable[
 
 async def test_a_head_without_end_is_refused(hub: LiveHub) -> None:
     raw = await Raw.open(hub, GET[:-2])
-    await arrived(hub.reception, 1)
-    (handler,) = hub.reception._open
+    await eventually(lambda: hub.server().connections)
+    (handler,) = hub.server().connections
     sent = 0
     with suppress(ConnectionResetError):
         while not handler._head_bytes > HEAD_BYTES:
