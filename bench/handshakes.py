@@ -31,7 +31,7 @@ def main() -> None:
 
 def measure(processes: Processes, results: Results, count: int, rounds: int, *, with_subprotocol: bool) -> None:
     """Blocks of connects by turns: first with tokens that the hub hasn't seen yet, then with the same again."""
-    tokens = FreshTokens(processes, count)
+    tokens = fresh_tokens(processes, count, blocks=2 + 2 * (1 + 3 * rounds)).pop
     hub = processes.hub(auth=True)
     plain_form = Visitors(processes, hub, tokens())
     blocks: dict[str, Callable[[], Coming]] = {
@@ -56,18 +56,9 @@ def measure(processes: Processes, results: Results, count: int, rounds: int, *, 
     results.note(f"{count} connects in a block, each with its token, one topic; {found.thrown} rounds thrown out")
 
 
-class FreshTokens:
-    """Files with tokens that no hub has seen yet."""
-
-    def __init__(self, processes: Processes, count: int) -> None:
-        self._processes = processes
-        self._count = count
-        self._made = 0
-
-    def __call__(self) -> Path:
-        """One more of them."""
-        self._made += 1
-        return self._processes.tokens_file(self._count, (*TOPICS, f"run-{self._made}"))
+def fresh_tokens(processes: Processes, count: int, blocks: int) -> list[Path]:
+    """Files with tokens that no hub has seen yet; made before anything is measured, for it would be in the way."""
+    return [processes.tokens_file(count, (*TOPICS, f"run-{block}")) for block in range(blocks)]
 
 
 def coming(visitors: Visitors, count: int, tokens: Path | None = None) -> Coming:
