@@ -110,12 +110,20 @@ def _who(endpoint: Endpoint, head: Head) -> Identity | None:
     try:
         proving.send(None)
     except StopIteration as done:
-        identity: Identity | None = done.value
-        return identity
+        return _unless_revoked(endpoint, done.value)
     except (Problem, TokenRefused):
         return None
     proving.close()
     return None
+
+
+def _unless_revoked(endpoint: Endpoint, identity: Identity | None) -> Identity | None:
+    try:
+        if identity is not None:
+            endpoint.authenticator.check_revoked(identity)
+    except (Problem, TokenRefused):
+        return None
+    return identity
 
 
 def _begin(endpoint: Endpoint, transport: asyncio.Transport, connection: WebSocketConnection, answer: bytes) -> None:

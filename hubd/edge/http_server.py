@@ -124,6 +124,7 @@ class _Handler(RequestHandler):
             or isinstance(message, _ErrInfo)
             or not payload.is_eof()
             or message.should_close
+            or message.upgrade  # aiohttp would hold back all that follows until it has answered this one itself
             or message.version != HttpVersion11
             or self._paused
             or not express.takes(message.method, message.path, message.headers)

@@ -108,6 +108,15 @@ async def test_whoever_asks_the_answer_is_the_same(
     assert plain(at_once) == plain(by_aiohttp)
 
 
+async def test_what_follows_one_that_asks_for_an_upgrade_is_answered(hub: LiveHub, raw: Raw, counted: Counted) -> None:
+    assert (await raw.ask()).status == 200  # the first request of a connection is not the express's alone
+    upgrade = head(hub, len(GOOD), "Connection: Upgrade", "Upgrade: websocket") + GOOD
+    usual_one = head(hub, len(GOOD)) + GOOD
+    raw.send(upgrade + usual_one)
+    raw.send(usual_one)
+    assert [(await raw.answer()).status for _ in range(3)] == [202] * 3
+
+
 @pytest.mark.parametrize(
     "line",
     [

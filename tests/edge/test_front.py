@@ -9,6 +9,7 @@ from aiohttp.web_protocol import RequestHandler
 from hubd.edge import front
 from hubd.edge.front import Front
 from hubd.edge.reception import HEAD_S
+from tests.edge.conftest import StartHub
 from tests.edge.live_hub import Faults, LiveHub, config_of, eventually
 from tests.edge.raw_http import GET, Raw, arrived
 
@@ -160,3 +161,17 @@ async def test_a_fault_ends_the_connection_and_leaves_nothing(
     await eventually(hub.is_empty)
     assert len(faults.found) == 1 and "ZeroDivisionError" in faults.found.pop()
     assert (await (await Raw.open(hub)).ask(GET)).status == 200
+
+
+async def test_a_revoked_user_of_dev_mode_stays_out(start_hub: StartHub, by_aiohttp: list[object]) -> None:
+    hub = await start_hub(dev=True)
+    data = HANDSHAKE.format(query="?user=ada", more="").encode()
+    assert (await head_of(await Raw.open(hub, data)))[0].endswith("101 Switching Protocols")
+    assert not by_aiohttp
+    hub.edge.endpoint.tokens.revoke("ada")
+    hub.hub.revoke("ada")
+    raw = await Raw.open(hub, data)
+    await head_of(raw)
+    assert b"revoked" in await raw.reader.read(1000)
+    assert by_aiohttp
+    assert not hub.hub.registry.connections
