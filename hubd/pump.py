@@ -127,14 +127,19 @@ class Pump:
         self._call_soon(partial(self._turn, turns - 1) if turns > 1 else self._run)
 
     def _write_lone(self, connections: list[Connection]) -> None:
-        """Write a slice: all who wait for a lone frame, the usual case of a broadcast, in one go."""
+        """Write a slice: all who wait for a lone frame, the usual case of a broadcast, in one go; then the others.
+
+        Until all lone frames are written or back in their places nothing else runs: a plugin that is asked in a flush
+        may publish to any of these.
+        """
         lone: list[Connection] = []
         numbers: list[int] = []
         frames: list[bytes] = []
+        others: list[Connection] = []
         for connection in connections:
             frame = connection.lone
             if not frame or connection.paused or not connection.live:
-                self.flush(connection)
+                others.append(connection)
                 continue
             connection.lone = None
             lone.append(connection)
@@ -142,12 +147,13 @@ class Pump:
             frames.append(frame)
         taken = self._write_each(numbers, frames)
         self._counts.written_bytes += sum(taken)
-        if taken == list(map(len, frames)):
-            return
-        for connection, frame, size in zip(lone, frames, taken, strict=True):
-            if size != len(frame):
-                connection.lone = frame[size:]
-                self.flush(connection)  # tries again, and sees to what stands in the way
+        if taken != list(map(len, frames)):
+            for connection, frame, size in zip(lone, frames, taken, strict=True):
+                if size != len(frame):
+                    connection.lone = frame[size:]
+                    others.append(connection)  # a flush tries again, and sees to what stands in the way
+        for connection in others:
+            self.flush(connection)
 
     def _write_each(self, numbers: list[int], frames: list[bytes]) -> list[int]:
         """Write one frame to each socket; gives how much each has taken.

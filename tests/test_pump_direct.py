@@ -186,3 +186,21 @@ def test_one_socket_that_takes_nothing_holds_up_none_of_those_behind_it() -> Non
     world.soon.settle()
     assert [place for place, wire in enumerate(wires) if wire.through_write] == list(full)
     assert all(wire.ids() == ["a"] for wire in wires)
+
+
+def test_what_is_published_while_another_resumes_goes_behind_the_lone_frames_of_the_slice() -> None:
+    def read_on(wire: Wire) -> None:  # asks a gate, and a gate may publish
+        world.targeted([narrow, wide], "meanwhile")
+        wire.replays.clear()
+
+    world = World(read_on=read_on)
+    narrow, wide, *rest, resuming = wires = directs(20, world)
+    world.broadcast(wires, "a")
+    narrow.room = 10
+    resuming.live = False
+    resuming.replays.append(Replay(0))
+    world.soon.settle()
+    world.drain(narrow)
+    world.soon.settle()
+    assert [narrow.ids(), wide.ids(), resuming.ids()] == [["a", "meanwhile"], ["a", "meanwhile"], ["a"]]
+    assert all(wire.ids() == ["a"] for wire in rest)

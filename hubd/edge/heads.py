@@ -10,7 +10,7 @@ from typing import Final
 
 from yarl import URL
 
-HEAD_BYTES = 8000
+HEAD_BYTES, HEADERS = 8000, 100
 """Longer ones are aiohttp's."""
 PATH: Final = "/notifications"
 _BEGIN, _END = f"GET {PATH}".encode(), b"\r\n\r\n"
@@ -57,6 +57,8 @@ def read_head(data: bytes) -> Head | None:
     if not data.startswith(_BEGIN) or len(data) > HEAD_BYTES or data.find(_END) != len(data) - len(_END):
         return None
     first, *lines = data[: -len(_END)].decode("latin-1").split("\r\n")
+    if len(lines) > HEADERS:
+        return None
     values: dict[str, str] = {}
     for line in lines:
         name, colon, value = line.partition(":")

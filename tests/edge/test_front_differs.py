@@ -129,6 +129,7 @@ def given(hub: LiveHub) -> list[bytes]:
         plain + b"\x89\x80\0\0\0\0",
         plain + plain,
         b"\r\n" + plain,
+        *(usual(hub, "", *[f"X-{n}: y" for n in range(count)]) for count in (90, 99, 125, 130)),
     ]
 
 
