@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubd.collecting import LEAST_S, MOST_S, QUIET, Collecting, used_cpu_s
+from hubd.collecting import GROWN_LEAST_S, LEAST_S, MOST_S, QUIET, Collecting, resident_bytes, used_cpu_s
 from hubd.counts import LAG_BUCKETS, Histogram
 from hubd.testing import FakeClock
 
@@ -16,9 +16,10 @@ class World:
     def __init__(self) -> None:
         self.clock = FakeClock()
         self.cpu_s = 0.0
+        self.memory = 100 << 20
         self.collections = 0
         self.took = Histogram(LAG_BUCKETS)
-        self.collecting = Collecting(self.took, self.clock, lambda: self.cpu_s, self.collect)
+        self.collecting = Collecting(self.took, self.clock, lambda: self.cpu_s, self.collect, lambda: self.memory)
 
     def collect(self) -> None:
         self.collections += 1
@@ -79,6 +80,32 @@ def test_but_not_for_ever(world: World) -> None:
     assert world.collections == 0
     world.second(BUSY)
     assert world.collections == 1
+
+
+def test_when_it_has_become_much_larger(world: World) -> None:
+    world.memory = 160 << 20
+    world.seconds(100, BUSY)
+    assert world.collections == 0, "half as much again, but not much"
+    world.memory = 165 << 20
+    world.second(BUSY)
+    assert world.collections == 1
+    world.memory = 240 << 20
+    world.seconds(100, BUSY)
+    assert world.collections == 1, "much, but not half as much again as it had then"
+    world.memory = 250 << 20
+    world.second(BUSY)
+    assert world.collections == 2
+    world.memory = 999 << 20
+    world.seconds(GROWN_LEAST_S - 1, BUSY)
+    assert world.collections == 2, "not at once again"
+    world.second(BUSY)
+    assert world.collections == 3
+
+
+def test_the_memory_that_it_has() -> None:
+    before = resident_bytes()
+    much = bytearray(64 << 20)
+    assert before + len(much) // 2 < resident_bytes() < 1 << 40
 
 
 def test_the_collection_itself_is_no_work_of_the_next_second(world: World) -> None:

@@ -24,6 +24,7 @@ from hubd.log_events import log_event
 PATH = "/api/notifications"
 BODY_BYTES = 16384
 """Larger bodies are no express's: they may come in parts."""
+_DIGITS = len(str(BODY_BYTES))
 _LENGTH, _TYPE, _HOST = istr("Content-Length"), istr("Content-Type"), istr("Host")
 _ORIGIN, _EXPECT, _ENCODING = istr("Origin"), istr("Expect"), istr("Content-Encoding")
 

@@ -119,6 +119,7 @@ def middleware(origins: Origins, counts: Counts) -> Any:
             response = _plain(error) if found is None else refused(found)
             if "Allow" in error.headers:
                 response.headers["Allow"] = error.headers["Allow"]
+            error.__traceback__ = None  # the request keeps it, and it would keep the request: a circle
         except ConnectionResetError as error:
             error.__traceback__ = None  # a circle, as in `read_body`
             response = web.Response(status=400)  # the client has gone: nobody will see it

@@ -94,6 +94,8 @@ class _Handler(RequestHandler):
             return
         if self._request_count != count:
             message, payload = self._messages[-1]
+            if isinstance(message, _ErrInfo):
+                message.exc.__traceback__ = None  # it would keep the parser, and that keeps us: a circle
             if isinstance(message, _ErrInfo) and not self._payload.is_eof():
                 self._break_off()
                 return

@@ -6,12 +6,13 @@ from typing import Any
 from weakref import ref
 
 import pytest
-from aiohttp import StreamReader
+from aiohttp import StreamReader, web
+from aiohttp.web_protocol import RequestHandler
 
 from hubd.edge.transports import untie
 from tests.edge.http_clients import HttpClient, poller, proof, stream
 from tests.edge.live_hub import LiveHub, eventually
-from tests.edge.raw_http import publishing
+from tests.edge.raw_http import GET, Raw, publishing
 from tests.edge.ws_client import JSON, reset
 
 Visit = Callable[[LiveHub], Awaitable[None]]
@@ -71,6 +72,33 @@ async def half_a_request(hub: LiveHub) -> None:
     reset(client.writer)
 
 
+def asking(*requests: bytes) -> Visit:
+    """Somebody who sends these bytes, one after the other, reads what comes, and goes."""
+
+    async def visit(hub: LiveHub) -> None:
+        raw = await Raw.open(hub)
+        for request in requests:
+            raw.send(request)
+            await raw.reader.readuntil(b"\r\n\r\n")
+        raw.close()
+
+    return visit
+
+
+NOWHERE = b"GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n"
+BY_ANOTHER_METHOD = b"PUT /health/live HTTP/1.1\r\nHost: x\r\n\r\n"
+NO_HTTP = b"\x16\x03\x01\r\n\r\n"
+BAD_CHUNKS = b"POST /api/notifications HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n"
+TWO_LENGTHS = b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n"
+REFUSED = {
+    "nowhere": asking(NOWHERE),
+    "by another method": asking(GET, BY_ANOTHER_METHOD),
+    "no HTTP": asking(NO_HTTP),
+    "no HTTP later": asking(GET, NO_HTTP),
+    "bad chunks": asking(BAD_CHUNKS),
+    "two lengths": asking(TWO_LENGTHS),
+}
+
 VISITS = [
     a_websocket,
     a_websocket_that_is_cut,
@@ -84,8 +112,9 @@ VISITS = [
 
 
 @pytest.mark.usefixtures("no_collector")
-@pytest.mark.parametrize("visit", VISITS)
-async def test_its_transport_is_freed(hub: LiveHub, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("visit", [*VISITS, *REFUSED.values()], ids=[*(one.__name__ for one in VISITS), *REFUSED])
+async def test_it_is_freed(hub: LiveHub, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    others = len(aiohttps())
     accepted: list[Any] = []
     came = hub.reception.came
 
@@ -96,6 +125,12 @@ async def test_its_transport_is_freed(hub: LiveHub, visit: Visit, monkeypatch: p
     monkeypatch.setattr(hub.reception, "came", note)
     await visit(hub)
     await eventually(lambda: accepted and not any(transport() for transport in accepted), "it isn't freed")
+    await eventually(lambda: len(aiohttps()) <= others, "what aiohttp made for it isn't freed")
+
+
+def aiohttps() -> list[object]:
+    """All protocols and requests of aiohttp's."""
+    return [found for found in gc.get_objects() if isinstance(found, (RequestHandler, web.Request))]
 
 
 def bodies() -> list[StreamReader]:
