@@ -35,6 +35,7 @@ from hubd.hooks.watchdog import Watchdog
 from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.log_events import log_event
+from hubd.malloc import keep_large_blocks_apart
 from hubd.memory import Memory
 from hubd.reload import Outcome, Reloader, Source
 from hubd.saved import load, save, saved_path
@@ -171,6 +172,7 @@ class Daemon:
         self._edge.hub.observers.start(self._tasks)
         url = await self._open()
         self._edge.start()
+        keep_large_blocks_apart()
         collecting = Collecting(self._edge.hub.counts.collections, self._clock)
         collecting.begin()
         self._tasks.start(collecting.run(), "collect garbage")

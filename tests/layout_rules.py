@@ -16,6 +16,7 @@ FLOORS = {
     "hubd.core": CORE,
     "hubd.clock": BASE,
     "hubd.collecting": BASE,
+    "hubd.malloc": BASE,
     "hubd.config": BASE,
     "hubd.config_base": BASE,
     "hubd.config_checks": BASE,
