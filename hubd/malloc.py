@@ -15,6 +15,6 @@ LARGE_BYTES = 1 << 18
 def keep_large_blocks_apart() -> bool:
     """Have the C library do so from now on (mallopt(3)); False where there is no such thing."""
     try:
-        return ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) == 1
+        return bool(ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) == 1)
     except (OSError, AttributeError):
         return False
