@@ -15,8 +15,8 @@ from bench.suite import SUITES, folder_of
 
 HEAD = """# All figures
 
-Made by `python -m bench report` out of what `make bench-all` measured; [performance](../performance.md) says what they
-mean, how they were measured, and what they don't show. Given is the median, with the range of all rounds.
+Made by `python -m bench report`; [performance](../performance.md) says what they mean, how they were measured, and what
+they don't show. Given is the median, with the range of all rounds.
 
 {machine}
 """

@@ -19,9 +19,12 @@ ROUND_S = 1.0
 QUIET = 0.1
 """Up to this share of a processor the process has little to do."""
 LEAST_S = 600.0
-"""Full collections are so far apart at least."""
-MOST_S = 3600.0
-"""After so long there is one in any case."""
+LONGEST_S = 4 * 3600.0
+"""Full collections are so far apart: at first the less, and each time that one finds little, twice as far."""
+LITTLE = 1000
+"""Objects."""
+BUSY_TIMES = 6
+"""After so many times as long there is one in any case, quiet or not."""
 GROWN, GROWN_BYTES = 1.5, 64 << 20
 """With so many times the memory of the last time, and so much more, there is one too: it may be garbage."""
 GROWN_LEAST_S = 10.0
@@ -52,7 +55,7 @@ class Collecting:
         took: Histogram,
         clock: Clock,
         cpu_s: Callable[[], float] = used_cpu_s,
-        collect: Callable[[], object] = gc.collect,
+        collect: Callable[[], int] = gc.collect,
         memory: Callable[[], int] = resident_bytes,
     ) -> None:
         self._took = took
@@ -60,6 +63,7 @@ class Collecting:
         self._cpu_s = cpu_s
         self._collect = collect
         self._memory = memory
+        self._apart_s = LEAST_S
 
     def begin(self) -> None:
         """From here on the hub decides. What is here now stays: nobody needs to look at it again."""
@@ -83,10 +87,12 @@ class Collecting:
         is_quiet = used_s - self._used_s <= QUIET * (now - self._looked_at)
         since_s = now - self._collected_at
         has_grown = self._memory() > max(self._had_bytes * GROWN, self._had_bytes + GROWN_BYTES)
-        if since_s >= MOST_S or (is_quiet and since_s >= LEAST_S) or (has_grown and since_s >= GROWN_LEAST_S):
+        is_due = since_s >= self._apart_s * (1 if is_quiet else BUSY_TIMES)
+        if is_due or (has_grown and since_s >= GROWN_LEAST_S):
             begun = timer()
-            self._collect()
+            found = self._collect()
             self._took.observe(timer() - begun)
+            self._apart_s = LEAST_S if found > LITTLE else min(2 * self._apart_s, LONGEST_S)
             self._collected_at = now
             self._had_bytes = self._memory()
             used_s = self._cpu_s()

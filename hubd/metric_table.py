@@ -171,7 +171,7 @@ METRICS = (
         "hubd_collection_seconds",
         _HISTOGRAM,
         "How long full collections of garbage took, in which the loop stands still: when there is little to do, ten"
-        " minutes apart at least, when the process has grown by half, and after an hour in any case.",
+        " minutes to four hours apart (the less they find), and when the process has grown by half.",
         lambda now: now.counts.collections,
     ),
     Metric(

@@ -5,7 +5,17 @@ from collections.abc import Iterator
 
 import pytest
 
-from hubd.collecting import GROWN_LEAST_S, LEAST_S, MOST_S, QUIET, Collecting, resident_bytes, used_cpu_s
+from hubd.collecting import (
+    BUSY_TIMES,
+    GROWN_LEAST_S,
+    LEAST_S,
+    LITTLE,
+    LONGEST_S,
+    QUIET,
+    Collecting,
+    resident_bytes,
+    used_cpu_s,
+)
 from hubd.counts import LAG_BUCKETS, Histogram
 from hubd.testing import FakeClock
 
@@ -17,13 +27,15 @@ class World:
         self.clock = FakeClock()
         self.cpu_s = 0.0
         self.memory = 100 << 20
+        self.garbage = 2 * LITTLE
         self.collections = 0
         self.took = Histogram(LAG_BUCKETS)
         self.collecting = Collecting(self.took, self.clock, lambda: self.cpu_s, self.collect, lambda: self.memory)
 
-    def collect(self) -> None:
+    def collect(self) -> int:
         self.collections += 1
         self.cpu_s += 0.5
+        return self.garbage
 
     def second(self, share: float) -> None:
         """Another second, of which the process has used this share."""
@@ -76,10 +88,26 @@ def test_a_busy_hub_puts_it_off_until_there_is_a_quiet_second(world: World) -> N
 
 
 def test_but_not_for_ever(world: World) -> None:
-    world.seconds(MOST_S - 1, BUSY)
+    world.seconds(BUSY_TIMES * LEAST_S - 1, BUSY)
     assert world.collections == 0
     world.second(BUSY)
     assert world.collections == 1
+
+
+def test_when_there_is_little_to_be_found_it_is_looked_for_less_often(world: World) -> None:
+    world.garbage = LITTLE
+    world.seconds(LEAST_S * (1 + 2 + 4), IDLE)
+    assert world.collections == 3
+    world.garbage += 1
+    world.seconds(LEAST_S * 8, IDLE)
+    assert world.collections == 4
+    world.seconds(LEAST_S, IDLE)
+    assert world.collections == 5, "there was more: as often as at first"
+    world.garbage = 0
+    world.seconds(LEAST_S * 100 + LONGEST_S, IDLE)
+    before = world.collections
+    world.seconds(LONGEST_S, IDLE)
+    assert world.collections == before + 1
 
 
 def test_when_it_has_become_much_larger(world: World) -> None:
