@@ -8,8 +8,9 @@ holes that nothing else fits into: with full rings a process grows by a tenth fo
 import ctypes
 
 _M_MMAP_THRESHOLD = -3
-LARGE_BYTES = 1 << 18
-"""From this size on a block is one of its own."""
+LARGE_BYTES = 1 << 20
+"""From this size on a block is one of its own. What asyncio reads into (256 KiB each time) must stay below it: asking
+the system for memory would cost more than reading."""
 
 
 def keep_large_blocks_apart() -> bool:
