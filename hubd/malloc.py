@@ -2,7 +2,7 @@
 
 A hub has a few tables of some megabytes that are made anew whenever they have filled up, all day long. The C library
 learns from the first of them that is freed to put such blocks between the small ones from then on, where they leave
-holes that nothing else fits into: with full rings a process grows by a tenth for nothing.
+holes that nothing else fits into: with full rings a process grows for nothing, by some five percent more than else.
 """
 
 import ctypes
