@@ -9,7 +9,7 @@ from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.channel import Channel, Kind, parse_channel
 from hubd.core.connection import Connection, Visibility
-from hubd.core.cursor import read_cursor
+from hubd.core.cursor import cursor_text, read_cursor
 from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.presence import Presence, State
 from hubd.core.registry import Registry
@@ -64,7 +64,7 @@ class Attendance:
 
     def cursor(self, sequence: int | None = None) -> str:
         """The cursor of a sequence number, by default of the last one."""
-        return f"{self._epoch}-{self.sequence if sequence is None else sequence}"
+        return cursor_text(self._epoch, self.sequence if sequence is None else sequence)
 
     def cursor_of(self, connection: Connection) -> str:
         """Where a connection stands once everything in its outbox has been received."""

@@ -13,7 +13,12 @@ class Cursor(NamedTuple):
     sequence: int
 
     def __str__(self) -> str:
-        return f"{self.epoch}-{self.sequence}"
+        return cursor_text(self.epoch, self.sequence)
+
+
+def cursor_text(epoch: str, sequence: int) -> str:
+    """The string of a cursor."""
+    return f"{epoch}-{sequence}"
 
 
 def read_cursor(text: str) -> Cursor | None:

@@ -101,29 +101,35 @@ class Endpoint:
 
     def has_room(self, headers: Headers, address: str) -> bool:
         """Whether ``check_room`` has nothing against it."""
+        return not self._objection(headers, address)
+
+    def _objection(self, headers: Headers, address: str) -> str:
+        """Why a connection can't come in, in a word; empty: it can."""
         per_ip = self.hub.config.limits.per_ip
-        return (
-            self.origins.allowed(headers)
-            and not self.hub.stopping
-            and not (per_ip and self.addresses.of(address) >= per_ip)
-            and not self.hub.is_full(strangers=len(self.unauthenticated))
-        )
+        if not self.origins.allowed(headers):
+            return "origin"
+        if self.hub.stopping:
+            return "stopping"
+        if per_ip and self.addresses.of(address) >= per_ip:
+            return "per_ip"
+        return "connections" if self.hub.is_full(strangers=len(self.unauthenticated)) else ""
 
     def check_room(self, request: web.Request, address: str) -> None:
         """Refuse before anything else what a browser's page must not or the hub can't take."""
-        if self.has_room(request.headers, address):
-            return
-        if not self.origins.allowed(request.headers):
-            raise Problem("forbidden", "pages of this origin may not connect (see [auth] origins)")
-        if self.hub.stopping:
-            problem = Problem("unavailable", "the hub is stopping", retry_after=self.retry_after())
-            raise self.refused("stopping", problem)
-        per_ip = self.hub.config.limits.per_ip
-        if per_ip and self.addresses.of(address) >= per_ip:
-            message = "too many connections from this address"
-            raise self.refused("per_ip", Problem("rate_limited", message, retry_after=self.retry_after()))
-        message = "the hub has no room for another connection"
-        raise self.refused("connections", Problem("unavailable", message, retry_after=self.retry_after()))
+        match self._objection(request.headers, address):
+            case "":
+                return
+            case "origin":
+                raise Problem("forbidden", "pages of this origin may not connect (see [auth] origins)")
+            case "stopping":
+                problem = Problem("unavailable", "the hub is stopping", retry_after=self.retry_after())
+                raise self.refused("stopping", problem)
+            case "per_ip":
+                message = "too many connections from this address"
+                raise self.refused("per_ip", Problem("rate_limited", message, retry_after=self.retry_after()))
+            case _:
+                message = "the hub has no room for another connection"
+                raise self.refused("connections", Problem("unavailable", message, retry_after=self.retry_after()))
 
     async def identify(self, request: web.Request, address: str) -> Identity:
         """Who opens a stream or a poll; a ``Problem`` for whoever can't. Nothing waits from its end to the handover."""
