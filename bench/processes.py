@@ -85,17 +85,44 @@ class Run(NamedTuple):
         return self.server_cpu_s / self.deliveries * 1e6
 
 
-class Client:
+class Talking:
+    """A load client that is told what to do on its standard input, and answers each time with a line of JSON."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def say(self, command: str) -> None:
+        """Give it a command."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(command + "\n")
+        self._process.stdin.flush()
+
+    def answer(self) -> dict[str, Any]:
+        """The next line that the client says; ends the program if it found something wrong instead."""
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            sys.exit(f"the load client has ended with status {self._process.wait()}")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+    def ask(self, command: str) -> dict[str, Any]:
+        """Give it a command, and wait for the answer."""
+        self.say(command)
+        return self.answer()
+
+
+class Client(Talking):
     """A load client with its connections open."""
 
     def __init__(self, process: subprocess.Popen[str], server: Server) -> None:
-        self._process = process
+        super().__init__(process)
         self._server = server
 
     def run(self, broadcasts: int, window: int, body_bytes: int = BODY_BYTES) -> Run:
         """Publish so many broadcasts, ``window`` of them outstanding at a time."""
         cpu = self._server.cpu_s()
-        report = self._ask(f"run {broadcasts} {window} {body_bytes}\n")
+        report = self.ask(f"run {broadcasts} {window} {body_bytes}")
         cpu = self._server.cpu_s() - cpu
         return Run(
             seconds=report["seconds"],
@@ -107,21 +134,6 @@ class Client:
             last_us=report["last_us"],
             delivery_us=report["delivery_us"],
         )
-
-    def _ask(self, command: str) -> dict[str, Any]:
-        assert self._process.stdin is not None
-        self._process.stdin.write(command)
-        self._process.stdin.flush()
-        return self.answer()
-
-    def answer(self) -> dict[str, Any]:
-        """The next line that the client says; ends the program if it found something wrong instead."""
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"the load client has ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 class Processes:

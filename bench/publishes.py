@@ -65,7 +65,7 @@ class Requests(Client):
     def measure(self, command: str) -> RequestsRun:
         """What a command of the client's takes."""
         cpu = self._server.cpu_s()
-        report = self._ask(command + "\n")
+        report = self.ask(command)
         cpu = self._server.cpu_s() - cpu
         return RequestsRun(
             seconds=report["seconds"],
@@ -90,7 +90,7 @@ def main() -> None:
     results = Results("publishes")
     with Processes() as processes:
         hub = Requests(processes, processes.hub(auth=True), options.connections, options.publishers)
-        bare_server = processes._server("bare", [sys.executable, "-m", "bench.bare"], {})
+        bare_server = processes.telling("bare", [sys.executable, "-m", "bench.bare"], "plain")
         bare = Requests(processes, bare_server, 0, options.publishers)
         all_connected = options.connections
         ways: dict[str, Callable[[int], RequestsRun]] = {

@@ -9,18 +9,16 @@ user's client has them. In every other block the hub writes a broadcast to every
 """
 
 import argparse
-import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from statistics import median
 from typing import Any, NamedTuple
 
 from bench.blocks import ROUNDS, Rounds, take_turns
-from bench.processes import BODY_BYTES, CLIENT_CORE, Processes, Server
+from bench.processes import BODY_BYTES, CLIENT_CORE, Processes, Server, Talking
 from bench.results import Results
 from bench.unsliced import SLICED, UNSLICED
 
@@ -47,7 +45,7 @@ class TargetedRun(NamedTuple):
     seconds: float
 
 
-class TargetedClient:
+class TargetedClient(Talking):
     """A load client (`native/targeted.c`) with its connections open, each of a user of its own with his token."""
 
     def __init__(
@@ -58,18 +56,15 @@ class TargetedClient:
         command = [program, str(server.port), server.key, tokens, str(connections), channel, query]
         self.connections = connections
         self.server = server
-        self._process = processes.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self._answer()
+        super().__init__(processes.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
+        self.answer()
 
     def run(
         self, broadcasts: int = UNTIL_TARGETED, targeted: int = 0, rate: float = 1, body_bytes: int = BODY_BYTES
     ) -> TargetedRun:
         """Publish so many broadcasts, one behind the other, and meanwhile so many to one user each, at that rate."""
-        assert self._process.stdin is not None
         cpu = self.server.cpu_s()
-        self._process.stdin.write(f"run {broadcasts} {targeted} {rate} {body_bytes}\n")
-        self._process.stdin.flush()
-        report = self._answer()
+        report = self.ask(f"run {broadcasts} {targeted} {rate} {body_bytes}")
         return TargetedRun(
             broadcasts=report["broadcasts"],
             broadcast_s=report["broadcast_seconds"] / max(1, report["broadcasts"]),
@@ -81,14 +76,6 @@ class TargetedClient:
             client_cpu_s=report["client_cpu_seconds"],
             seconds=report["seconds"],
         )
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"the load client has ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 def _ms(parts: Mapping[str, int] | None) -> dict[str, float]:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench.processes import CLIENT_CORE, SERVER_CORE, Processes, Server
+from bench.processes import CLIENT_CORE, SERVER_CORE, Processes, Server, Talking
 
 TARGET = "/notifications?topics=news"
 """What each asks for: its own user's channel and everybody's come by themselves, the topic doesn't."""
@@ -38,7 +38,7 @@ class Coming(NamedTuple):
         return self.seconds / self.count * 1e6
 
 
-class Visitors:
+class Visitors(Talking):
     """A load client of one transport; its n-th connection is user un's."""
 
     def __init__(
@@ -53,13 +53,13 @@ class Visitors:
     ) -> None:
         command = [processes.native("connections"), str(server.port), transport, str(in_flight), str(tokens or "-")]
         command += [subprotocol] if subprotocol else []
-        self._process = processes.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        super().__init__(processes.start(command, CLIENT_CORE, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
         self._server = server
 
     def come(self, count: int, target: str = TARGET, frames: str = "", number: int = 0) -> Coming:
         """So many open a connection, and each gets these frames, as ``Publisher.publish`` publishes them."""
         cpu = self._server.cpu_s()
-        self._say(f"open {count} {number} {frames or '-'} {target}")
+        self.say(f"open {count} {number} {frames or '-'} {target}")
         answer = self._answer("opened")
         cpu = self._server.cpu_s() - cpu
         self._answer("settled")
@@ -67,12 +67,12 @@ class Visitors:
 
     def bring(self, tokens: Path) -> None:
         """From now on they come with these tokens."""
-        self._say(f"tokens {tokens}")
+        self.say(f"tokens {tokens}")
         self._answer("tokens")
 
     def expect(self, frames: str, number: int) -> None:
         """From now on each is to get these frames, beginning with this number."""
-        self._say(f"more {number} {frames}")
+        self.say(f"more {number} {frames}")
         self._answer("waiting")
 
     def have_all(self) -> None:
@@ -81,22 +81,13 @@ class Visitors:
 
     def leave(self) -> None:
         """All close their connections, and wait until the server has closed them too."""
-        self._say("close")
+        self.say("close")
         self._answer("closed")
 
-    def _say(self, command: str) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.write(command + "\n")
-        self._process.stdin.flush()
-
     def _answer(self, word: str) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            sys.exit(f"the load client has ended with status {self._process.wait()}")
-        answer: dict[str, Any] = json.loads(line)
+        answer = self.answer()
         if word not in answer:
-            sys.exit(f"the load client said {line!r} instead of {word!r}")
+            sys.exit(f"the load client said {answer} instead of {word!r}")
         return answer
 
 
