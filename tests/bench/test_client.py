@@ -202,10 +202,11 @@ async def test_what_is_right_is_measured(client: Path, protocol: str, cut: int) 
 
 
 UNLIKE = "lost, doubled, reordered or changed"
-FAULTS: dict[str, tuple[Callable[[], Faulty], str]] = {  # the wrong connection may also be the first to get something
+FAULTS: dict[str, tuple[Callable[[], Faulty], str]] = {
+    # The wrong connection may also be the first to get something, and the server's third may be any of those under way.
     "lost": (lambda: lost, UNLIKE),
     "lost at the end": (lambda: lost_at_the_end, "lost: nothing came for"),
-    "doubled": (lambda: doubled, f"{UNLIKE}|broadcast 3 came twice"),
+    "doubled": (lambda: doubled, rf"{UNLIKE}|broadcast \d came twice"),
     "doubled at the end": (lambda: doubled_at_the_end, "connection 2 got a message too many"),
     "reordered": (Reordered, UNLIKE),
     "changed": (lambda: changed, f"{UNLIKE}|not what was published"),
