@@ -114,10 +114,10 @@ def topic_pattern(text: str) -> str:
 
 
 def store_url(text: str) -> str:
-    """A database address of a kind that hubd knows."""
-    if not text.startswith(_STORES):
+    """A database address of a kind that hubd knows, or none."""
+    if text != "off" and not text.startswith(_STORES):
         raise ValueError(
-            "give sqlite:///file.db (four slashes for an absolute path) or postgresql://user@host/database"
+            "give sqlite:///file.db (four slashes for an absolute path), postgresql://user@host/database or off"
         )
     return text
 

@@ -19,6 +19,8 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Parts of what pydantic, PyJWT and aiohttp take and give, in the versions that go with them.
 BROUGHT_ALONG = {"pydantic_core", "annotated_types", "cryptography", "yarl", "multidict"}
 IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyjwt": "jwt"}
+OPTIONAL = PROJECT["optional-dependencies"]["postgres"]
+"""What hubd imports only where the config asks for it."""
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50
 
 
@@ -48,7 +50,7 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
-    declared = {IMPORTED_AS.get(name, name) for name in map(package_name, PROJECT["dependencies"])}
+    declared = {IMPORTED_AS.get(name, name) for name in map(package_name, [*PROJECT["dependencies"], *OPTIONAL])}
     assert third_party_imports() - BROUGHT_ALONG - {"pytest"} == declared
     # Whoever loads this module has it: pytest itself does.
     assert third_party_imports([ROOT / "hubd/pytest_plugin.py"]) == {"pytest"}
@@ -100,4 +102,4 @@ def test_every_public_make_target_is_in_its_help_and_exists() -> None:
     }
     phony = re.search(r"(?m)^\.PHONY: (.*)$", text)
     assert phony
-    assert set(phony[1].split()) == described | {"node", "chromium", "nginx", "caddy", "cc"}
+    assert set(phony[1].split()) == described | {"node", "chromium", "nginx", "caddy", "cc", "postgres"}

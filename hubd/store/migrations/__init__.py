@@ -1,0 +1,1 @@
+"""alembic's folder: how the tables became what they are."""

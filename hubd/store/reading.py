@@ -1,0 +1,156 @@
+"""What is read: everything at the start, in slices, and one notification when somebody asks."""
+
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from hubd.core.stored import Fact, Kept, Scheduled, StoredAnswer
+from hubd.core.subscriptions import Grant
+from hubd.core.users import UserSet
+from hubd.store import tables
+from hubd.store.packing import unpack_row, unpack_users
+
+SLICE = 200
+"""How many notifications are read at a time, with their sets."""
+SMALL_SLICE = 5000
+_FOUND = 100
+"""How many notifications with one id are given at most, the latest ones."""
+_PURGE_ROWS = 200_000
+"""With more rows than these nobody looks through them all at the start for users who could be forgotten."""
+
+
+async def read_state(connection: AsyncConnection) -> tuple[int, int, int, int]:
+    """The numbers of the last transaction, of the next user and of the last probe, and the highest ``seq``."""
+    state, rows, facts = tables.state, tables.notifications, tables.facts
+    batch, next_number, probe = (
+        await connection.execute(select(state.c.batch, state.c.next_number, state.c.probe))
+    ).one()
+    seqs = [(await connection.execute(select(func.max(table.c.seq)))).scalar() or 0 for table in (rows, facts)]
+    highest = (await connection.execute(select(func.max(tables.users.c.number)))).scalar() or 0
+    return batch, max(next_number, highest + 1), probe, max(seqs)
+
+
+async def read_users(connection: AsyncConnection) -> list[tuple[int, str]]:
+    """All users, by number."""
+    found = await connection.execute(select(tables.users.c.number, tables.users.c.id).order_by(tables.users.c.number))
+    return [(number, id) for number, id in found]
+
+
+async def read_subscriptions(connection: AsyncConnection) -> list[tuple[str, str, Grant]]:
+    """All durable subscriptions."""
+    table = tables.subscriptions
+    found = await connection.execute(
+        select(
+            table.c.user_id, table.c.topic, table.c.by_server, table.c.patterns, table.c.checked_at, table.c.allowed
+        ).order_by(table.c.user_id, table.c.topic)
+    )
+    return [
+        (user, topic, Grant(by_server, tuple(orjson.loads(patterns)), checked_at, allowed))
+        for user, topic, by_server, patterns, checked_at, allowed in found
+    ]
+
+
+async def read_revoked(connection: AsyncConnection) -> list[tuple[str, float]]:
+    """All revocations."""
+    found = await connection.execute(select(tables.revoked).order_by(tables.revoked.c.since))
+    return [(user, since) for user, since in found]
+
+
+async def read_answers(connection: AsyncConnection, since: int = 0) -> list[StoredAnswer]:
+    """The answers to publishers from this time on (Unix ms), the oldest first."""
+    table = tables.answers
+    found = await connection.execute(
+        select(table).where(table.c.at >= since).order_by(table.c.at, table.c.publisher, table.c.id)
+    )
+    return [StoredAnswer(*row) for row in found]
+
+
+async def read_scheduled(connection: AsyncConnection) -> list[Scheduled]:
+    """All publish calls for later, the next first."""
+    found = await connection.execute(
+        select(tables.scheduled).order_by(tables.scheduled.c.deliver_at, tables.scheduled.c.key)
+    )
+    return [Scheduled(*row) for row in found]
+
+
+async def read_open(connection: AsyncConnection, after: int) -> list[tuple[int, Kept]]:
+    """The next slice of open notifications behind this ``seq``, each with its own."""
+    rows = tables.notifications
+    found = await connection.execute(
+        select(rows).where(tables.is_open, rows.c.seq > after).order_by(rows.c.seq).limit(SLICE)
+    )
+    return await _with_facts(connection, found.all())
+
+
+async def read_by_id(connection: AsyncConnection, id: str) -> list[Kept]:
+    """The notifications with this id, the latest first."""
+    rows = tables.notifications
+    found = await connection.execute(select(rows).where(rows.c.id == id).order_by(rows.c.seq.desc()).limit(_FOUND))
+    return [kept for _, kept in await _with_facts(connection, found.all())]
+
+
+async def _with_facts(connection: AsyncConnection, rows: Iterable[Sequence[Any]]) -> list[tuple[int, Kept]]:
+    found = list(rows)
+    facts: dict[str, list[Fact]] = {row[1]: [] for row in found}
+    table = tables.facts
+    if facts:
+        later = await connection.execute(
+            select(table.c.key, table.c.kind, table.c.users, table.c.at, table.c.detail)
+            .where(table.c.key.in_(list(facts)))
+            .order_by(table.c.seq)
+        )
+        for key, kind, users, at, detail in later:
+            facts[key].append(Fact(key, kind, UserSet.read(users), at, detail))
+    return [(row[0], unpack_row(row, facts[row[1]])) for row in found]
+
+
+async def closed_before(connection: AsyncConnection, now: int, limit: int) -> list[str]:
+    """Keys of closed notifications that needn't be kept any longer."""
+    rows = tables.notifications
+    found = await connection.execute(
+        select(rows.c.key).where(tables.is_closed, rows.c.keep_until <= now).order_by(rows.c.keep_until).limit(limit)
+    )
+    return [key for (key,) in found]
+
+
+async def answers_before(connection: AsyncConnection, before: int, limit: int) -> list[tuple[str, str, str]]:
+    """Answers from before this time (Unix ms): table, publisher and id."""
+    table = tables.answers
+    found = await connection.execute(
+        select(table.c.table_name, table.c.publisher, table.c.id)
+        .where(table.c.at < before)
+        .order_by(table.c.at)
+        .limit(limit)
+    )
+    return [(name, publisher, id) for name, publisher, id in found]
+
+
+async def referred_users(connection: AsyncConnection) -> UserSet | None:
+    """Everybody whom anything stored refers to; None when there is too much to look through."""
+    rows, facts = tables.notifications, tables.facts
+    there = [
+        (await connection.execute(select(func.count()).select_from(table))).scalar() or 0 for table in (rows, facts)
+    ]
+    if sum(there) > _PURGE_ROWS:
+        return None
+    referred = UserSet()
+    async for sets in _sliced(connection, rows.c.seq, rows.c.sets):
+        referred = referred | unpack_users(sets)
+    async for users in _sliced(connection, facts.c.seq, facts.c.users):
+        referred = referred | UserSet.read(users)
+    found = await connection.execute(select(tables.subscriptions.c.number))
+    return referred | UserSet(number for (number,) in found)
+
+
+async def _sliced(connection: AsyncConnection, seq: Any, column: Any) -> AsyncIterator[bytes]:
+    after = -1
+    while True:
+        found = (await connection.execute(select(seq, column).where(seq > after).order_by(seq).limit(SLICE))).all()
+        for _, value in found:
+            yield value
+        if len(found) < SLICE:
+            return
+        after = found[-1][0]
