@@ -9,13 +9,14 @@ from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.channel import Channel, Kind, parse_channel
 from hubd.core.connection import Connection, Visibility
-from hubd.core.cursor import cursor_text, read_cursor
+from hubd.core.cursor import Cursor, cursor_text, read_cursor
 from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.presence import Presence, State
 from hubd.core.registry import Registry
 from hubd.core.replay import Replay, put_gaps
 from hubd.core.ring import Rings
 from hubd.core.subscriptions import DurableSubscriptions
+from hubd.core.visits import Visits, visit_of
 from hubd.core.watch import Watches
 from hubd.counts import Counts
 from hubd.hooks.observers import Observers
@@ -53,6 +54,9 @@ class Attendance:
         self._durables = durables
         self._counts = counts
         self.sequence = 0
+        self.visits = Visits()
+        self.on_came: Callable[[Connection, Cursor | None, bool], None] = lambda connection, cursor, resumes: None
+        """Told of each connection that was attached, of its cursor, if it has a good one, and whether it resumes."""
         self.apply(config)
 
     def apply(self, config: Config) -> None:
@@ -60,6 +64,7 @@ class Attendance:
         limits = config.limits
         self._limit = limits.subscriptions or sys.maxsize
         self._ping_s = limits.ping_s
+        self._attention_s = config.delivery.attention_ttl_s
         self._replay_bytes = min(WRITE_BYTES, limits.queue_bytes // 4)  # what a replay adds never fills a queue
 
     def cursor(self, sequence: int | None = None) -> str:
@@ -83,6 +88,7 @@ class Attendance:
         replay, reason = self._replay_from(cursor) if cursor is not None else (None, "")
         position = self.sequence if replay is None else replay.position
         connection.since = position
+        connection.came_at = self.sequence
         for name in self._durables.recheck(connection.identity, self._clock.now()):
             self._join(connection, name, position)
         for name in self._permitted(connection, topics):
@@ -98,16 +104,18 @@ class Attendance:
                 "cursor": self.cursor(position),
                 "topics": list(connection.topics),
                 "ping_s": self._ping_s if connection.ping_s is None else connection.ping_s,
+                "attention_s": self._attention_s,
             }
             if replay is not None:
                 welcome["recovered"] = not gaps and not reason
             connection.put_control(welcome)
         if replay is None:
             connection.live = True
-            return
-        put_gaps(connection, [None] if reason else [], reason)
-        put_gaps(connection, gaps, "evicted")
-        connection.replays.append(replay)
+        else:
+            put_gaps(connection, [None] if reason else [], reason)
+            put_gaps(connection, gaps, "evicted")
+            connection.replays.append(replay)
+        self.on_came(connection, read_cursor(cursor or "") if not reason else None, replay is not None)
 
     def _note_attached(self, connection: Connection, reason: str, gaps: int, resumes: bool) -> None:
         transport = connection.transport_name
@@ -174,12 +182,13 @@ class Attendance:
         if was_in and self._observers.unsubscribed.wanted:
             self._observers.unsubscribed.tell(connection.identity.user, name, connection.info)
 
-    def detach(self, connection: Connection) -> bool:
-        """Take a connection off everything; False when it was off already."""
+    def detach(self, connection: Connection, why: str = "gone") -> bool:
+        """Take a connection off everything; False when it was off already. ``why`` is one word."""
         user = connection.user
         if user is None or connection not in self._registry.connections:
             return False
         now = self._clock.monotonic()
+        self.visits.note(visit_of(connection, self.sequence, now, self._clock.now(), why))
         connection.live = False
         connection.replays.clear()
         self._watches.drop(connection)

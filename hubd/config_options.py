@@ -202,6 +202,8 @@ class Limits(Section):
     publish_per_s: int = Field(0, ge=0, description="Notifications a second from one API key; 0: any number.")
     id_window_s: Seconds = Field(86400, gt=0, description="Seconds that a publisher's id is remembered for repeats.")
     id_entries: int = Field(1000000, ge=1, description="How many such ids are remembered at most, for each API key.")
+    scheduled: int = Field(100000, ge=0, description="How many notifications may be scheduled (`deliver_at`).")
+    scheduled_bytes: int = Field(268435456, ge=0, description="Bytes of memory that those may take.")
 
 
 class Replay(Section):
@@ -226,7 +228,6 @@ class Delivery(Section):
         ge=0,
         le=3600,
         description="Seconds that an important notification waits for an ack before it is pushed; 5 to 10 make sense.",
-        json_schema_extra=NOT_YET,
     )
     grace_s: Seconds = Field(
         5, ge=0, le=3600, description="Seconds after the last connection went in which a user may still come back."
@@ -238,7 +239,20 @@ class Delivery(Section):
         "alive",
         description='What settles an important notification for a client that doesn\'t ack: "alive" (a sign of life'
         ' after it was written), "written" or "never".',
-        json_schema_extra=NOT_YET,
+    )
+
+    open_entries: int = Field(
+        100000,
+        ge=100,
+        description="How many notifications may wait for an ack or a push at once; more important ones are pushed at"
+        " once, and more critical or persistent ones refused (503).",
+    )
+    open_bytes: int = Field(268435456, ge=0, description="Bytes of memory that those may take.")
+    explain_s: Seconds = Field(
+        86400, gt=0, description="For how long the hub can explain what became of a notification."
+    )
+    explain_bytes: int = Field(
+        67108864, ge=0, description="Bytes of memory for that; the oldest explanations go first."
     )
 
 
@@ -271,8 +285,8 @@ class Store(Section):
     url: Annotated[str, AfterValidator(checks.store_url)] = Field(
         "sqlite:///hubd.db",
         repr=False,
-        description="A SQLite file, or postgresql://user:password@host/database.",
-        json_schema_extra=NOT_YET | RESTART,
+        description='A SQLite file, or postgresql://user:password@host/database; "off": nothing survives a crash.',
+        json_schema_extra=RESTART,
     )
 
 

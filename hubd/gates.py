@@ -8,7 +8,7 @@ from hubd.core.channel import Channel, Kind
 from hubd.core.notification import Notification
 from hubd.core.registry import Registry
 from hubd.core.subscriptions import DurableSubscriptions
-from hubd.core.users import Snapshot, UserNumbers, UserSet, snapshot_of
+from hubd.core.users import Snapshot, UserNumbers, UserSet, snapshot_of, union_of
 from hubd.core.verdict import Verdict, Way
 from hubd.counts import Counts
 from hubd.hooks.calls import BadAnswer, Hook, Impl, Waiting
@@ -16,7 +16,6 @@ from hubd.hooks.calls import BadAnswer, Hook, Impl, Waiting
 VERDICTS = 1000
 """How many verdicts one gate may give about one notification: they are about sets, not about each of them."""
 UNIONS = 64
-_NOBODY = Snapshot(UserSet())
 
 
 class Gates:
@@ -54,11 +53,11 @@ class Gates:
     def _together(self, sets: list[UserSet]) -> UserSet:
         """All of them in one set. That of two that won't change is kept: a topic's live and durable subscribers."""
         if len(sets) != 2 or not all(isinstance(users, Snapshot) for users in sets):
-            return _union(sets)
+            return union_of(sets)
         key = id(sets[0]), id(sets[1])
         known = self._unions.pop(key, None)
         if known is None:
-            known = sets[0], sets[1], Snapshot(_union(sets))  # with its parts, so that nothing else gets their id()
+            known = sets[0], sets[1], Snapshot(union_of(sets))  # with its parts, so that nothing else gets their id()
             if len(self._unions) == UNIONS:
                 del self._unions[next(iter(self._unions))]
         self._unions[key] = known
@@ -138,15 +137,6 @@ def _are_private(channels: Sequence[Channel]) -> bool:
     return all(channel.kind is Kind.USER for channel in channels)
 
 
-def _union(sets: list[UserSet]) -> UserSet:
-    if not sets:
-        return _NOBODY
-    union = sets[0]
-    for other in sets[1:]:
-        union = union | other
-    return union
-
-
 def _together(before: Snapshot | None, sets: list[UserSet]) -> Snapshot:
     """All of these in one set; a single one that won't change is shared with whoever made it."""
-    return snapshot_of(_union([*([] if before is None else [before]), *sets]))
+    return snapshot_of(union_of([*([] if before is None else [before]), *sets]))

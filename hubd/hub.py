@@ -2,14 +2,16 @@
 
 import logging
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
+from hubd.arrivals import Arrivals
 from hubd.attendance import Attendance
 from hubd.broker import Broker, LocalBroker
 from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.connection import Connection
+from hubd.core.cursor import Cursor
 from hubd.core.errors import REVOKED, TOO_MANY, Disconnect, Problem
 from hubd.core.identity import Identity, warn_at
 from hubd.core.notification import Notification
@@ -18,6 +20,7 @@ from hubd.core.registry import Registry
 from hubd.core.subscriptions import Grant
 from hubd.core.watch import LISTED, Watches
 from hubd.counts import Counts
+from hubd.delivering import Delivering, Handle, Pusher
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
@@ -25,6 +28,8 @@ from hubd.log_events import log_event
 from hubd.memory import Memory
 from hubd.publishing import Publishing
 from hubd.pump import Pump
+from hubd.scheduling import Scheduling
+from hubd.storing import Store, StoreError, Written, unavailable
 
 log = logging.getLogger("hubd")
 
@@ -49,6 +54,9 @@ class Hub:
         broker: Broker | None = None,
         memory: Memory | None = None,
         hooks: Hooks | None = None,
+        store: Store | None = None,
+        pusher: Pusher | None = None,
+        call_later: Callable[[float, Callable[[], None]], Handle] | None = None,
     ) -> None:
         limits = config.limits
         self._memory = memory = memory or Memory(config, clock, ids.epoch())
@@ -77,7 +85,34 @@ class Hub:
         self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
         self.on_presence: list[Callable[[str, State, State], None]] = []
         self.attendance.sequence = memory.sequence
+        self.attendance.on_came = self._on_came
+        self.store = store
+        self.delivering = Delivering(
+            clock=clock,
+            ids=ids,
+            numbers=self.numbers,
+            registry=self.registry,
+            durables=self.durables,
+            config=config,
+            settle_presence=self._settle_presence,
+            store=store,
+            pusher=pusher,
+            call_later=call_later,
+        )
+        self.arrivals = Arrivals(self.delivering, self.rings)
+        self.rings.replayed = self.delivering.replayed
+        self.in_background: Callable[[Coroutine[Any, Any, Any], str], Any] = _at_once
+        """Runs what nobody waits for."""
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
+        self.scheduling = self.publishing.scheduling = Scheduling(
+            clock=clock,
+            store=store,
+            new_key=ids.publication,
+            cursor=self.attendance.cursor,
+            publish=self.publishing.carry_out,
+            run=lambda work, name: self.in_background(work, name),  # noqa: PLW0108 - it is set later
+            call_later=call_later,
+        )
         # The way of a notification, without a detour.
         self.prepare = self.publishing.prepare
         self.publish = self.publishing.publish
@@ -99,6 +134,7 @@ class Hub:
             observers=self.observers,
             counts=self.counts,
             config=config,
+            delivering=self.delivering,
         )
 
     def apply(self, config: Config) -> None:
@@ -112,6 +148,8 @@ class Hub:
         self.pump.queue_bytes = limits.queue_bytes
         self.attendance.apply(config)
         self.publishing.apply(config)
+        self.delivering.apply(config)
+        self.scheduling.most, self.scheduling.most_bytes = limits.scheduled, limits.scheduled_bytes
 
     @property
     def publishes_at_once(self) -> bool:
@@ -149,13 +187,13 @@ class Hub:
 
     def end(self, connection: Connection, why: Disconnect, retry_after: float = 0.0) -> None:
         """Take a connection off everything, then tell it why and close it."""
-        if self.attendance.detach(connection):
+        if self.attendance.detach(connection, why.reason):
             self._note_end(connection, why.reason)
             connection.end(why, retry_after)
 
     def lost(self, connection: Connection, reason: str = "gone") -> None:
         """The transport is gone, or isn't the connection's any more."""
-        if self.attendance.detach(connection):
+        if self.attendance.detach(connection, reason):
             self._note_end(connection, reason)
 
     def _note_end(self, connection: Connection, reason: str) -> None:
@@ -169,7 +207,7 @@ class Hub:
 
     def _on_slow(self, connection: Connection) -> None:
         """A slow consumer: no close frame could get through, so it is cut, and resumes."""
-        if self.attendance.detach(connection):
+        if self.attendance.detach(connection, "slow_consumer"):
             self.counts.slow_consumers += 1
             self.counts.ended["slow_consumer"] += 1
             log_event(log, "slow_consumer", connection=connection.id, user=connection.identity.user)
@@ -206,20 +244,25 @@ class Hub:
                 return notification, channel
         return None
 
-    def ack(self, user: str, ids: list[str], by: Sequence[Connection]) -> None:
+    def ack(self, user: str, ids: list[str], by: Sequence[Connection]) -> list[Written]:
         """The user was shown these, on these of his connections; what nobody sent him is passed over.
 
-        His other connections are told. He needn't have any: a service worker acks too.
+        His other connections are told. He needn't have any: a service worker acks too. Gives what has to be stored
+        before that may be confirmed to him (``stored``).
         """
         number = self.numbers.hold(user)
         known, fresh = [], []
         for id in dict.fromkeys(ids):
             found = self.sent_to(id, user)
-            if found is None:
-                continue
+            notification = None if found is None else found[0]
+            is_news = self.delivering.acked(id, notification, number, by[0].id if by else "")
+            if notification is None:
+                if not self.delivering.knows(id, number):
+                    continue
+            elif is_news := notification.record_ack(number):
+                self.rings.note_user(notification)
             known.append(id)
-            if found[0].record_ack(number):
-                self.rings.note_user(found[0])
+            if is_news:
                 fresh.append(id)
         for connection in by:
             connection.record_acks(known)
@@ -229,6 +272,21 @@ class Hub:
             others = (other for other in self.registry.connections_of(user) if other not in by)
             self.publishing.tell(others, {"hub": "read", "ids": fresh})
         self.numbers.release(number)
+        return self.delivering.acks_written()
+
+    def _on_came(self, connection: Connection, cursor: Cursor | None, resumes: bool) -> None:
+        """Somebody is here; if he ``resumes`` he reads the rings, from his cursor on if that can be honoured."""
+        assert connection.user is not None
+        if cursor is not None and cursor.answer:
+            self.arrivals.answer_arrived(connection, cursor.answer)
+        for notification in self.delivering.stranded(connection.user.number):
+            if not (resumes and notification.references):  # else he gets it by his replay
+                self.in_background(self.publishing.bring(notification, connection.user.id), "bring")
+
+    def _settle_presence(self, now: float) -> None:
+        """Whose grace has ended is away from now on."""
+        for user in self.presence.gone(now):
+            self.registry.forget(user)
 
     def present(self, topic: str) -> tuple[list[str], int]:
         """Who is in a topic: some of the user ids, and how many there are."""
@@ -269,7 +327,11 @@ class Hub:
         """
         limit = self.config.limits.subscriptions
         have = self.durables.of(user)
-        if limit and identity is not None and len(have) + sum(topic not in have for topic in topics) > limit:
+        if (
+            limit
+            and identity is not None
+            and self.durables.count(user) + sum(topic not in have for topic in topics) > limit
+        ):
             raise Problem("subscription_limit", f"a user may have {limit} durable subscriptions")
         new: list[str] = []
         for topic in topics:
@@ -310,7 +372,27 @@ class Hub:
         self.rings.expire(now)
         self._answers.expire()
         self.durables.lapse(self.clock.now())
-        for user in self.presence.gone(now):
-            self.registry.forget(user)
+        self._settle_presence(now)
+        self.delivering.maintain()
+        self.scheduling.wake()
         for connection in self.watches.tell():
             self.pump.schedule(connection)
+
+
+def _at_once(work: Coroutine[Any, Any, Any], name: str) -> None:
+    """Run what needn't wait for anything; it is broken off where it does."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError(f"{name} has to wait for something, and nobody is there to run it")
+
+
+async def stored(waiting: Sequence[Written]) -> None:
+    """Wait until all of it is on the disk; a ``Problem`` when it isn't."""
+    try:
+        for future in waiting:
+            await future
+    except StoreError as error:
+        raise unavailable(str(error)) from None

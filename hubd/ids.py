@@ -22,6 +22,8 @@ class Ids:
         self._random = random
         self._digits = ""
         self._place = 0
+        self._life = ""
+        self._publications = 0
 
     def notification(self) -> str:
         """A UUIDv7 (RFC 9562 section 5.7): they sort by the time at which they were made."""
@@ -34,6 +36,12 @@ class Ids:
         digits = self._digits[place : place + _DIGITS]
         variant = _VARIANTS[digits[0]]
         return f"{time[:8]}-{time[8:]}-7{digits[1:4]}-{variant}{digits[4:7]}-{digits[7:19]}"
+
+    def publication(self) -> str:
+        """A name for one publication, such as no other one has, in whatever process."""
+        self._life = self._life or f"{self._random.getrandbits(80):020x}"
+        self._publications += 1
+        return f"{self._life}-{self._publications}"
 
     def connection(self) -> str:
         """A name for a connection, not to be guessed."""

@@ -90,6 +90,21 @@ EVENTS: dict[str, LogEvent] = {
     "presence_changed": LogEvent(_DEBUG, "A user's presence changed"),
     # Notifications
     "published": LogEvent(_DEBUG, "A notification was published"),
+    # The store
+    "push_failed": LogEvent(_ERROR, "What brings notifications to devices failed: nobody was pushed to"),
+    "store_trouble": LogEvent(
+        _ERROR,
+        "Nothing can be stored: what must be stored is refused, everything live goes on, and it is tried again",
+    ),
+    "store_healed": LogEvent(_INFO, "The store works again"),
+    "store_migrated": LogEvent(_INFO, "The tables of the store were made, or brought to what this version needs"),
+    "store_write_refused": LogEvent(_ERROR, "Something can't be stored as it is, so it wasn't; all else was"),
+    "scheduled_failed": LogEvent(
+        _WARNING, "A scheduled notification couldn't go out; it is tried again until its ttl is over"
+    ),
+    "scheduled_expired": LogEvent(
+        _WARNING, "A scheduled notification didn't go out in time: its ttl was over, and it was given up"
+    ),
     # Plugins
     "plugin_fault": LogEvent(
         _ERROR, "A plugin failed: what it was asked about was refused (`refused`), or the hub went on without it"

@@ -1,35 +1,42 @@
 """The way of a notification, from its draft to the outboxes of those who are to get it."""
 
 import logging
-from collections.abc import Collection, Iterable
-from itertools import islice
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 from typing import Any
 
+from hubd.asking import Asking
 from hubd.attendance import Attendance
 from hubd.broker import Broker
 from hubd.clock import Clock
 from hubd.config import Config, TypeOptions
-from hubd.core.channel import Channel, Kind, Patterns, parse_channel, user_channel
+from hubd.core.channel import Channel, Kind, Patterns, parse_channel
 from hubd.core.codec import ControlFrame
 from hubd.core.connection import Connection
-from hubd.core.errors import FieldError, Problem, invalid
+from hubd.core.errors import Problem
 from hubd.core.identity import Identity
-from hubd.core.notification import PRIORITY_OF, Notification, Persistence, Priority
-from hubd.core.publish import CHANNELS, Bounds, Draft, TypeDefaults, changed_draft, read_draft
+from hubd.core.notification import PRIORITY_OF, Notification, Persistence
+from hubd.core.publish import Bounds, Draft, TypeDefaults, read_draft
 from hubd.core.rate import Rates
 from hubd.core.registry import Registry
+from hubd.core.stored import Remember, StoredAnswer
 from hubd.core.users import Snapshot, UserSet
 from hubd.counts import Counts
+from hubd.delivering import Delivering
 from hubd.gates import Gates
-from hubd.hooks.calls import BadAnswer, Failed, Hooks, Impl, Waiting
+from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
+from hubd.idempotency import Answered
 from hubd.ids import Ids
 from hubd.log_events import log_event
 from hubd.memory import Memory, Receipt
 from hubd.pump import FEW, Pump
+from hubd.releasing import Releasing
+from hubd.scheduled_call import Asked, ScheduledCall, row_key
+from hubd.scheduling import Scheduling
+from hubd.storing import unavailable
 
 log = logging.getLogger("hubd")
-_TOO_MANY = f"is more than {CHANNELS} channels: make it a topic with durable subscriptions"
 
 
 def _defaults_of(options: TypeOptions) -> TypeDefaults:
@@ -57,6 +64,7 @@ class Publishing:
         observers: Observers,
         counts: Counts,
         config: Config,
+        delivering: Delivering,
     ) -> None:
         self._clock = clock
         self._ids = ids
@@ -73,6 +81,11 @@ class Publishing:
         self._observers = observers
         self._counts = counts
         self.rates = Rates()
+        self.delivering = delivering
+        self.scheduling: Scheduling  # the hub puts it there: it calls `carry_out`
+        self._asking = Asking(hooks, memory.numbers, lambda: (self._defaults, self._bounds))
+        self._releasing = Releasing(clock, memory, delivering, attendance.cursor, self._send)
+        self.release, self.bring = self._releasing.release, self._releasing.bring
         self.gates = Gates(hooks.filter_recipients, registry, memory.durables, memory.numbers, counts)
         self.stopping = False
         self.apply(config)
@@ -87,7 +100,9 @@ class Publishing:
 
     def prepare(self, body: Any) -> Draft:
         """Check a publish body and fill in what its type decides; a ``Problem`` names all that is wrong."""
-        return read_draft(body, self._defaults, self._bounds, segments=bool(self._hooks.resolve_audience.impls))
+        now = None if self.delivering.store is None else self._clock.now
+        segments = bool(self._hooks.resolve_audience.impls)
+        return read_draft(body, self._defaults, self._bounds, segments=segments, now=now)
 
     def _defaults(self, type_: str) -> TypeDefaults:
         known = self._type_defaults
@@ -124,15 +139,31 @@ class Publishing:
             names = tuple([channel.name for channel in draft.channels])
             if (asked := hook.step(hook.impls, 0, publisher, identity, names, draft))[1] is not None:
                 await self._authorize(asked, names, publisher, identity, draft)
+        table = publisher if sender is None else "users"
         if id is None:
-            return await self._publish(draft, self._ids.notification(), sender, allowed), False
-        return await self._answers.once(
-            publisher,
-            id,
-            fingerprint,
-            lambda: self._publish(draft, id, sender, allowed),
-            table=publisher if sender is None else "users",
-        )
+            id = self._ids.notification()
+            if self.scheduling.is_later(draft.deliver_at):
+                return await self.scheduling.add(draft, Asked(id, publisher, table, b"", sender, allowed)), False
+            return await self._publish(draft, id, sender, allowed), False
+        if (call := self.scheduling.asked_already(publisher, id, fingerprint)) is not None:
+            return call.receipt, True
+        if self.scheduling.is_later(draft.deliver_at):
+            later = partial(self.scheduling.add, draft, Asked(id, publisher, table, fingerprint, sender, allowed))
+            return await self._answers.once(publisher, id, fingerprint, later, table=table)
+        to_store = StoredAnswer(table, publisher, id, fingerprint, "", 0, int(self._clock.now() * 1000))
+        work = partial(self._publish, draft, id, sender, allowed, to_store)
+        return await self._answers.once(publisher, id, fingerprint, work, table=table)
+
+    async def carry_out(self, call: ScheduledCall, draft: Draft) -> Receipt:
+        """Publish what was scheduled; its id counts from now on as long as any other."""
+        if self.stopping:
+            raise _stopping()
+        asked, answer = call.asked, call.answer(self._clock.now())
+        receipt = await self._publish(draft, asked.id, asked.sender, asked.allowed, answer, call.key)
+        if answer is not None:
+            known = Answered(asked.fingerprint, call.receipt, self._clock.monotonic())
+            self._answers.put_back(asked.table, (asked.publisher, asked.id), known)
+        return receipt
 
     async def _authorize(
         self, asked: tuple[int, Any], names: tuple[str, ...], publisher: str, identity: Identity | None, draft: Draft
@@ -148,13 +179,22 @@ class Publishing:
         if identity is not None and identity.is_revoked(self._revoked.get(identity.user)):
             raise Problem("unauthorized", "your token has been revoked")
 
-    async def _publish(self, draft: Draft, id: str, sender: str | None, allowed: Patterns | None) -> Receipt:
+    async def _publish(
+        self,
+        draft: Draft,
+        id: str,
+        sender: str | None,
+        allowed: Patterns | None,
+        asked: StoredAnswer | None = None,
+        scheduled: str | None = None,
+    ) -> Receipt:
+        """Publish, and remember the answer where one is ``asked`` for; ``scheduled`` is the key of the call, if any."""
         if (hook := self._hooks.prepare_notification).impls:
             impls = hook.impls
             place, change = hook.step(impls, 0, draft)
             if change is not None:
-                draft = await self._prepared(draft, impls, place, change)
-        channels = draft.channels if draft.segment is None else await self._resolved(draft.segment, allowed)
+                draft = await self._asking.prepared(draft, impls, place, change)
+        channels = draft.channels if draft.segment is None else await self._asking.resolved(draft.segment, allowed)
         notification = Notification(
             id=id,
             payload=draft.payload,
@@ -170,13 +210,33 @@ class Publishing:
             group=draft.group,
             sender=sender,
         )
+        if self.delivering.delivery.is_full and (notification.is_durable or self._hooks.filter_recipients.impls):
+            raise unavailable("too many notifications wait to be acked, pushed or released")
         if self._hooks.store_notification.impls:
             self.gates.judge(notification, channels)
             recipients = notification.judged if notification.judged is not None else self.gates.meant(channels)
-            await self._store(notification, recipients)
-        if self.stopping:  # since plugins were asked
+            await self._asking.store(notification, recipients)
+        if self.delivering.store is not None and channels and (notification.is_durable or scheduled):
+            await self._keep(notification, channels, asked, scheduled)  # from there on nothing stops it
+        elif self.stopping:  # since plugins were asked
             raise _stopping()
-        return await self._send(notification)
+        receipt = await self._send(notification)
+        if asked is not None and scheduled is None and self.delivering.store is not None:
+            self.delivering.store.note(Remember(asked._replace(cursor=receipt.cursor, live=receipt.live)))
+        return receipt
+
+    async def _keep(
+        self,
+        notification: Notification,
+        channels: Sequence[Channel],
+        asked: StoredAnswer | None = None,
+        scheduled: str | None = None,
+    ) -> None:
+        """Have it on the disk, with all that is known of it by now."""
+        self.gates.judge(notification, channels)
+        notification.audience = self._audience(channels)
+        record = self.delivering.begin(notification, channels, row_key(scheduled) if scheduled else None)
+        await self.delivering.keep_first(record, asked, scheduled)
 
     async def _send(self, notification: Notification) -> Receipt:
         """Give it its place in the sequence, and have it brought to everybody."""
@@ -202,87 +262,9 @@ class Publishing:
         """Ask gates about a user (by number) who is about to read what was published when he wasn't there."""
         if self._hooks.filter_recipients.impls and (count := self.gates.judge_late(notification, number)):
             self._rings.note_user(notification, count)
+            if notification.record is not None:
+                notification.record.judge_late(notification.verdicts, number, self._clock.now())
             self._tell_filtered(notification)
-
-    # What plugins make of it
-
-    async def _prepared(self, draft: Draft, impls: tuple[Impl, ...], place: int, change: Any) -> Draft:
-        """Go on preparing, from the first plugin that had something to change."""
-        hook = self._hooks.prepare_notification
-        while change is not None:
-            if type(change) is Waiting:
-                change = await change.rest()
-            if change is not None:
-                draft = self._changed(impls[place], draft, change)
-            place, change = hook.step(impls, place + 1, draft)
-        return draft
-
-    def _changed(self, impl: Impl, draft: Draft, change: Any) -> Draft:
-        """The draft as a plugin wants it, or as it was when that is no good."""
-        hook = self._hooks.prepare_notification
-        try:
-            return changed_draft(draft, change, self._defaults, self._bounds)
-        except Problem as problem:
-            why = "; ".join(f"{error.path}: {error.message}" for error in problem.errors) or problem.message
-            hook.failed(impl, BadAnswer(f"what hubd_prepare_notification answered is no good: {why}"))
-        except BaseException:
-            hook.failed(impl, BadAnswer("hubd_prepare_notification answers None, or a dict of what is to change"))
-        return draft
-
-    async def _resolved(self, segment: Any, allowed: Patterns | None) -> tuple[Channel, ...]:
-        hook = self._hooks.resolve_audience
-        found: dict[Channel, None] = {}
-        known = False
-        for impl in hook.impls:
-            answer = await hook.ask(impl, segment)
-            if answer is not None:
-                known = True
-                if isinstance(answer, UserSet) and len(answer) > CHANNELS:
-                    raise invalid([FieldError("to.segment", _TOO_MANY)])
-                try:
-                    found.update(dict.fromkeys(self._channels_of(answer)))
-                except BaseException:
-                    expected = f"hubd_resolve_audience answers None, a UserSet or a list of up to {CHANNELS} channels"
-                    hook.failed(impl, BadAnswer(expected))
-        if not known:
-            raise invalid([FieldError("to.segment", "nobody here knows this segment")])
-        if len(found) > CHANNELS:
-            raise invalid([FieldError("to.segment", _TOO_MANY)])
-        if allowed is not None and not all(allowed.match(channel.name) for channel in found):
-            raise Problem("forbidden", "this key may not publish to everybody in this segment")
-        return tuple(found)
-
-    def _channels_of(self, answer: Any) -> Iterable[Channel]:
-        if isinstance(answer, UserSet):
-            users = (self._numbers.id_of(number) for number in answer)
-            return [parse_channel(user_channel(user)) for user in users if user is not None]
-        if isinstance(answer, str):
-            raise TypeError
-        return [parse_channel(name) for name in islice(answer, CHANNELS + 1)]
-
-    async def _store(self, notification: Notification, recipients: UserSet) -> None:
-        """Have it kept; what must not get lost is refused when that fails."""
-        hook = self._hooks.store_notification
-        impls = hook.impls
-        must = notification.priority is Priority.CRITICAL or notification.persistence is Persistence.PERSISTENT
-        place = 0
-        while True:
-            try:
-                place, answer = hook.step(impls, place, notification, recipients)
-            except Failed:
-                if must:
-                    raise
-                place = hook.at + 1
-                continue
-            if answer is None:
-                return
-            if type(answer) is Waiting:
-                try:
-                    await answer.rest()
-                except Failed:
-                    if must:
-                        raise
-            place += 1
 
     # To everybody
 
@@ -301,15 +283,18 @@ class Publishing:
             notification.judged = None
         else:
             self.gates.keep_judged(notification, channels)
-            notification.audience = self._audience(channels)
+            audience = self._audience(channels)
+            # One that is restored was meant for others, too; a release has no topics.
+            notification.audience = (*notification.audience, *audience) if notification.is_release else audience
         self._rings.append(notification, now)
+        self.delivering.published(notification, channels, sequence)
         if not notification.is_ours:  # of those, `_send` tells
             self._tell_filtered(notification)
         if len(channels) == 1:
             return self._fan_out(notification, channels[0])
         return self._fan_out_to_many(notification, channels)
 
-    def _audience(self, channels: list[Channel]) -> tuple[tuple[str, Snapshot], ...]:
+    def _audience(self, channels: Sequence[Channel]) -> tuple[tuple[str, Snapshot], ...]:
         """Whom the notification is meant for, as far as its channels' names don't say it."""
         sets = []
         for channel in channels:
@@ -370,20 +355,14 @@ class Publishing:
             self._rings.retract(copy, now)
             for name in copy.channels:
                 told.update(dict.fromkeys(self._registry.members(parse_channel(name))))
+        self.delivering.retract(notification)
         self.tell(told, {"hub": "retract", "ids": [notification.id]})
         self._observers.retracted.tell(notification)
 
-    async def release(self, notification: Notification, users: Iterable[str]) -> Receipt:
-        """Bring a notification to users from whom it had been kept: by their own channels, under its id.
-
-        No gate is asked any more. Its ttl has stood still meanwhile. What was taken back meanwhile stays so.
-        """
-        if notification.is_retracted:
-            return Receipt(notification.id, self._attendance.cursor(), 0)
-        left_s = notification.expires_at - notification.kept_at
-        if not notification.kept_at:  # no ring took it
-            left_s = notification.expires_at - self._clock.monotonic() + self._clock.now() - notification.sent_at / 1000
-        return await self._send(notification.released_to(users, self._clock.monotonic() + left_s))
+    async def restore(self, notification: Notification) -> None:
+        """Something is open about it from before the start: it is in the rings again, and goes on."""
+        notification.is_release = True  # gates had their say about it
+        await self._broker.publish(notification)
 
     def tell(self, connections: Iterable[Connection], fields: dict[str, Any]) -> None:
         """Give a control frame to those connections that take control frames."""

@@ -15,15 +15,23 @@ _pack: Callable[[Any], bytes] = msgpack.Packer().pack
 class Form:
     """A wire form: how objects are encoded, and how a transport wraps the bytes.
 
-    ``wrap(data, cursor)`` gives the bytes that go on the wire; a control frame has an empty cursor.
+    ``wrap(data, cursor)`` gives the bytes that go on the wire; a control frame has an empty cursor. Where clients don't
+    ack, ``prove(sequence)`` gives what goes out behind a notification to be answered by whoever has got it.
     """
 
-    __slots__ = ("encoding", "name", "wrap")
+    __slots__ = ("encoding", "name", "prove", "wrap")
 
-    def __init__(self, name: str, encoding: Encoding, wrap: Callable[[bytes, str], bytes]) -> None:
+    def __init__(
+        self,
+        name: str,
+        encoding: Encoding,
+        wrap: Callable[[bytes, str], bytes],
+        prove: Callable[[int], bytes] | None = None,
+    ) -> None:
         self.name = name
         self.encoding = encoding
         self.wrap = wrap
+        self.prove = prove
 
     def control(self, fields: dict[str, Any]) -> bytes:
         """A control frame or reply in this form."""
@@ -66,6 +74,8 @@ def frame_of(notification: Notification, channel: str, form: Form) -> bytes:
     if form.encoding == "msgpack":
         data = _pack(orjson.loads(data))
     frame = form.wrap(data, notification.cursor)
+    if form.prove is not None and notification.wants_proof:
+        frame += form.prove(notification.sequence)
     if len(notification.channels) == 1:
         if frames is None:
             frames = notification.frames = {}

@@ -81,15 +81,16 @@ class Connection(Outlet):
     Whatever is meant for it goes into ``outbox``, in order. While ``live``, publications are put there; otherwise it
     reads them from the rings, as its ``replays`` say, one after the other. ``topics`` maps each topic that it is
     subscribed to to the sequence number after which it gets it, ``since`` is the same for the broadcast and the user's
-    own channel; ``missed`` says between which numbers something of a channel was evicted before it could read it.
-    ``paused``: its transport takes no more bytes for now; ``closing``: it has been told to go. Times are seconds of the
-    monotonic clock.
+    own channel; ``came_at`` is the last one that there was when it came. ``missed`` says between which numbers
+    something of a channel was evicted before it could read it. ``paused``: its transport takes no more bytes for now;
+    ``closing``: it has been told to go. Times are seconds of the monotonic clock.
     """
 
     __slots__ = (
         "acked",
         "acks",
         "address",
+        "came_at",
         "closing",
         "control",
         "counted",
@@ -128,6 +129,7 @@ class Connection(Outlet):
         self.user: User | None = None
         self.topics: dict[str, int] = {}
         self.since = 0
+        self.came_at = 0
         self.outbox = []
         self.live = False
         self.replays: list[Replay] = []

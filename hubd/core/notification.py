@@ -13,6 +13,7 @@ from hubd.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from hubd.core.codec import Form
+    from hubd.core.record import Record
 
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 HUB_FIELDS = ("id", "channel", "priority", "sent_at", "cursor", "from")
@@ -83,6 +84,7 @@ class Notification:
         "noted",
         "persistence",
         "priority",
+        "record",
         "references",
         "replayed",
         "sender",
@@ -90,6 +92,7 @@ class Notification:
         "sequence",
         "type",
         "verdicts",
+        "wants_proof",
     )
 
     def __init__(
@@ -147,6 +150,18 @@ class Notification:
         self.verdicts: tuple[tuple[str, Verdict], ...] = ()  # by which gate, until they are told to those who observe
         self.noted = 0  # how many users stand in its own sets together
         self.frames: dict[Form, bytes] | None = None
+        self.record: Record | None = None  # whom it has reached
+        self.wants_proof = False  # somebody is waited for who can't ack: whether he got it shall show
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it is accepted only when it is stored, where there is a store."""
+        return self.persistence is Persistence.PERSISTENT or self.priority is Priority.CRITICAL
+
+    @property
+    def escalates(self) -> bool:
+        """Whether it goes to devices where nobody acks it: important and critical ones do that aren't live only."""
+        return self.priority is not Priority.INFORMATIONAL and self.persistence is not Persistence.EPHEMERAL
 
     @property
     def size(self) -> int:

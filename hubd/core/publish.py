@@ -55,6 +55,13 @@ class Draft:
     """The payload as JSON, as it was when it was checked: what is published, whatever happens to ``payload``."""
     segment: Any = None
     """What stands in ``to`` instead of channels, for a plugin that knows who that is; None: there are channels."""
+    deliver_at: int | None = None
+    """When it is to go out (Unix ms); None: now."""
+
+    @property
+    def is_durable(self) -> bool:
+        """Whether it is accepted only when it is stored, where there is a store."""
+        return self.persistence is Persistence.PERSISTENT or self.priority is Priority.CRITICAL
 
     def fingerprint(self) -> bytes:
         """The same for equal calls, however they were written; another for others."""
@@ -66,7 +73,8 @@ class Draft:
             self.ttl_s,
             self.collapse_key,
             self.group,
-            *([] if self.segment is None else [self.segment]),
+            *([] if self.segment is None else [self.segment]),  # there are no channels then
+            *([] if self.deliver_at is None else [["deliver_at", self.deliver_at]]),
         )
         return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
@@ -102,11 +110,6 @@ def _persistence(word: str) -> Persistence:
     return _PERSISTENCE_OF[word]
 
 
-def _no_schedule(value: Any) -> None:
-    if value is not None:
-        raise PydanticCustomError("deliver_at", "scheduling needs a store, which this hub does not have")
-
-
 class PublishBody(BaseModel):
     """The body of a publish call as it came in."""
 
@@ -124,7 +127,8 @@ class PublishBody(BaseModel):
     ttl: Annotated[float, Field(ge=0, le=TTL_S, allow_inf_nan=False)] | None = None
     collapse_key: Annotated[str, Field(pattern=_WORD)] | None = None
     group: Annotated[str, Field(pattern=_WORD)] | None = None
-    deliver_at: Annotated[None, BeforeValidator(_no_schedule)] = None
+    deliver_at: Any = None
+    """Checked by itself: how far ahead it may be depends on the time."""
 
 
 _MESSAGE_OF = {
@@ -171,19 +175,27 @@ def changed_draft(
         "group": draft.group,
     }
     made = read_draft(body | dict(change), defaults, bounds)
-    return replace(made, id=draft.id, channels=draft.channels, segment=draft.segment)
+    return replace(made, id=draft.id, channels=draft.channels, segment=draft.segment, deliver_at=draft.deliver_at)
 
 
-def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds, *, segments: bool = False) -> Draft:
+def read_draft(
+    body: Any,
+    defaults: Callable[[str], TypeDefaults],
+    bounds: Bounds,
+    *,
+    segments: bool = False,
+    now: Callable[[], float] | None = None,
+) -> Draft:
     """Check a publish body and fill in what its type decides; a ``Problem`` names everything that is wrong.
 
-    ``segments``: whether ``to`` may be a segment, because a plugin knows what to make of it.
+    ``segments``: whether ``to`` may be a segment, because a plugin knows what to make of it; ``now`` (Unix s) is there
+    where something can be scheduled.
     """
     if not isinstance(body, dict):
         raise invalid([FieldError("", "a publish body is an object with `to` and `notification`")])
     to = body.get("to")
     if segments and isinstance(to, dict) and [*to] == ["segment"]:
-        return _read_segment(body, to["segment"], defaults, bounds)
+        return _read_segment(body, to["segment"], defaults, bounds, now)
     if (usual := _read_usual(body, defaults, bounds)) is not None:
         return usual
     errors: list[FieldError] = []
@@ -195,8 +207,11 @@ def read_draft(body: Any, defaults: Callable[[str], TypeDefaults], bounds: Bound
     payload = body.get("notification")
     if isinstance(payload, dict):
         errors += _payload_errors(payload, bounds)
-    if _may_get_lost(body, payload, defaults):
+    priority, persistence = _treated(body, payload, defaults)
+    if priority == Priority.CRITICAL.word and persistence == Persistence.EPHEMERAL:
         errors.append(FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost"))
+    if (wrong := _wrong_time(body.get("deliver_at"), persistence, now)) is not None:
+        errors.append(FieldError("deliver_at", wrong))
     if errors or read is None:
         raise invalid(errors)
     return _draft(read, _data(read.notification, bounds), defaults(read.notification["type"]))
@@ -253,8 +268,14 @@ def _data(payload: dict[str, Any], bounds: Bounds) -> bytes:
     return data
 
 
-def _read_segment(body: dict[str, Any], segment: Any, defaults: Callable[[str], TypeDefaults], bounds: Bounds) -> Draft:
-    draft = read_draft(body | {"to": "notifications"}, defaults, bounds)
+def _read_segment(
+    body: dict[str, Any],
+    segment: Any,
+    defaults: Callable[[str], TypeDefaults],
+    bounds: Bounds,
+    now: Callable[[], float] | None,
+) -> Draft:
+    draft = read_draft(body | {"to": "notifications"}, defaults, bounds, now=now)
     trouble = "is missing" if segment is None else check_size(segment, bounds.json_depth, bounds.json_keys)
     if trouble is None and len(orjson.dumps(segment)) > SEGMENT_BYTES:
         trouble = f"has more than {SEGMENT_BYTES} bytes as JSON"
@@ -263,15 +284,30 @@ def _read_segment(body: dict[str, Any], segment: Any, defaults: Callable[[str], 
     return replace(draft, channels=(), segment=segment)
 
 
-def _may_get_lost(body: dict[str, Any], payload: Any, defaults: Callable[[str], TypeDefaults]) -> bool:
-    """Whether it would be critical and ephemeral at once, by what the body says or else by its type."""
+def _treated(body: dict[str, Any], payload: Any, defaults: Callable[[str], TypeDefaults]) -> tuple[Any, Any]:
+    """Its priority and persistence, by what the body says or else by its type."""
     type_ = payload.get("type") if isinstance(payload, dict) else None
     decided = defaults(type_) if isinstance(type_, str) else None
     priority, persistence = body.get("priority"), body.get("persistence")
     if decided is not None:
         priority = decided.priority.word if priority is None else priority
         persistence = decided.persistence if persistence is None else persistence
-    return bool(priority == Priority.CRITICAL.word and persistence == Persistence.EPHEMERAL)
+    return priority, persistence
+
+
+def _wrong_time(value: Any, persistence: Any, now: Callable[[], float] | None) -> str | None:
+    """What is wrong with a ``deliver_at``; None: nothing."""
+    if value is None:
+        return None
+    if now is None:
+        return "scheduling needs a store, which this hub does not have"
+    if type(value) is not int:
+        return "must be a whole number: Unix milliseconds"
+    if value > (now() + TTL_S) * 1000:
+        return f"must be within {TTL_S // 86400} days"
+    if persistence == Persistence.EPHEMERAL:
+        return "an ephemeral notification can't be scheduled: it is for those who are here now"
+    return None
 
 
 def _payload_errors(payload: dict[str, Any], bounds: Bounds) -> list[FieldError]:
@@ -309,4 +345,5 @@ def _draft(read: PublishBody, data: bytes, defaults: TypeDefaults) -> Draft:
         group=read.group,
         type=read.notification["type"],
         data=data,
+        deliver_at=read.deliver_at,
     )

@@ -4,20 +4,30 @@ from collections.abc import Collection
 
 from hubd.core.channel import Channel, Kind, user_channel
 from hubd.core.connection import Connection
-from hubd.core.users import Audience, UserNumbers
+from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet
 
 
 class User:
     """A user who is connected, or was a moment ago (``gone_at``, monotonic seconds)."""
 
-    __slots__ = ("channel", "connections", "gone_at", "id", "number")
+    __slots__ = ("_alone", "channel", "connections", "gone_at", "handed", "id", "number")
 
     def __init__(self, id: str, number: int) -> None:
         self.id = id
         self.number = number
+        self.handed: dict[int, tuple[int, ...]] | None = None
+        """By the number of a poll's answer, the sequence numbers of what was in it, where that matters."""
+        self._alone: Snapshot | None = None
         self.channel = user_channel(id)
         self.connections: tuple[Connection, ...] = ()
         self.gone_at = 0.0
+
+    @property
+    def alone(self) -> Snapshot:
+        """The set of just this user."""
+        if self._alone is None:
+            self._alone = Snapshot(UserSet((self.number,)))
+        return self._alone
 
 
 class Topic:
@@ -54,6 +64,8 @@ class Registry:
         self.users: dict[str, User] = {}
         self.topics: dict[str, Topic] = {}
         self.present = Audience()  # the users of all connections
+        self.known = Audience()  # those, and who was here a moment ago
+        self.plain = Audience()  # those who have a connection that doesn't ack
         self.changes = 0
         """Goes up whenever somebody comes, goes, joins or leaves."""
         self._numbers = numbers
@@ -65,8 +77,11 @@ class Registry:
         user = self.users.get(id)
         if user is None:
             user = self.users[id] = User(id, self._numbers.hold(id))
+            self.known.add(user.number)
         if not user.connections:
             self.present.add(user.number)
+        if not connection.acks:
+            self.plain.add(user.number)
         user.connections = (*user.connections, connection)
         connection.user = user
         self.connections[connection] = None
@@ -83,12 +98,15 @@ class Registry:
         if not user.connections:
             user.gone_at = now
             self.present.discard(user.number)
+        if not connection.acks and all(other.acks for other in user.connections):
+            self.plain.discard(user.number)
         return left
 
     def forget(self, user: User) -> None:
         """Drop the record of a user who has no connection."""
         if not user.connections and self.users.get(user.id) is user:
             del self.users[user.id]
+            self.known.discard(user.number)
             self._numbers.release(user.number)
 
     def join(self, connection: Connection, name: str, since: int) -> bool:

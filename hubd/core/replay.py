@@ -98,6 +98,7 @@ class Replay:
         """Whoever comes late to a topic is one of those it was sent to, once he has it."""
         assert connection.user is not None
         notification = entry.notification
+        rings.replayed(notification, connection)
         if connection.missed is not None:
             connection.found(channel, entry.sequence)
         if channel in connection.topics and notification.record_replay(channel, connection.user.number):

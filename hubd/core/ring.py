@@ -6,9 +6,12 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain, groupby, islice
 from operator import attrgetter
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hubd.core.notification import Notification
+
+if TYPE_CHECKING:
+    from hubd.core.connection import Connection
 
 REFERENCE_BYTES = 300  # one entry: the object, its places in the ring and in the order of age
 RING_BYTES = 1100
@@ -68,6 +71,8 @@ class Rings:
         self._watermarks: OrderedDict[str, tuple[int, float]] = OrderedDict()  # of emptied rings, oldest first
         self.judge_late: Callable[[Notification, int], None] = lambda notification, number: None
         """Asks gates about a user (by number) who wasn't there when it was published, and is about to read it."""
+        self.replayed: Callable[[Notification, Connection], None] = lambda notification, connection: None
+        """Told that a connection that came back gets it from a ring."""
         self.floor = 0
         """Before this sequence number it isn't known any more from which channels something was evicted."""
         self.losses = 0
@@ -164,6 +169,8 @@ class Rings:
             users.references -= 1
             self.bytes -= users.size if users.references == 0 else 0
         notification.frames = None
+        if (record := notification.record) is not None and not record.is_open:
+            record.notification = notification.record = None  # they refer to each other
         others = tuple(other for other in self._by_id[notification.id] if other is not notification)
         if others:
             self._by_id[notification.id] = others

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from hubd.core.channel import parse_channel
@@ -16,13 +16,15 @@ class Grant:
 
     One that the application's server made counts without limit. One that a user made for himself stands on the
     permission of his token (``patterns``): it is checked again at each connect (``checked_at``, Unix seconds), and
-    while the last check found it missing (``allowed``), or is too long ago, it counts for nothing.
+    while the last check found it missing (``allowed``), or is too long ago, it counts for nothing. ``stored_at`` is the
+    check that a store knows of: 0 when it doesn't know what there is now.
     """
 
     by_server: bool
     patterns: tuple[str, ...] = ()
     checked_at: float = 0.0
     allowed: bool = True
+    stored_at: float = field(default=0.0, compare=False, repr=False)
 
 
 class DurableSubscriptions(Protocol):
@@ -43,6 +45,10 @@ class DurableSubscriptions(Protocol):
 
     def of(self, user: str) -> dict[str, Grant]:
         """A user's durable subscriptions by topic, also those that don't count at the moment."""
+        ...
+
+    def count(self, user: str) -> int:
+        """How many a user has, with those that are just being made."""
         ...
 
     def counting(self, user: str, now: float) -> list[str]:
@@ -142,6 +148,10 @@ class MemorySubscriptions:
         """A user's durable subscriptions by topic."""
         return self._of.get(user, {})
 
+    def count(self, user: str) -> int:
+        """How many a user has."""
+        return len(self._of.get(user, ()))
+
     def counting(self, user: str, now: float) -> list[str]:
         """The topics of those that count now."""
         self.lapse(now)
@@ -154,13 +164,23 @@ class MemorySubscriptions:
         for topic, grant in self.of(user).items():
             if grant.by_server:
                 continue
+            before = grant.allowed, grant.patterns
             grant.allowed = identity.may_subscribe(parse_channel(topic))
             if grant.allowed:
                 grant.checked_at = now
                 grant.patterns = identity.topics.texts
                 self._own.move_to_end((user, topic))
+            if (grant.allowed, grant.patterns) != before:
+                grant.stored_at = 0.0
             self._count(user, topic, grant.allowed)
+            self._checked(user, topic, grant)
         return [topic for topic, grant in self.of(user).items() if grant.allowed]
+
+    def _checked(self, user: str, topic: str, grant: Grant) -> None:
+        """A user's permission for one has been checked again."""
+
+    def _lapsed(self, user: str, topic: str) -> None:
+        """One has ended because its last check is too long ago."""
 
     def subscribers(self, topic: str) -> Snapshot:
         """The numbers of the users whose durable subscription to a topic counts; not to be changed."""
@@ -174,3 +194,4 @@ class MemorySubscriptions:
             if now - grant.checked_at < self.grant_s:
                 break
             self._end(user, topic)
+            self._lapsed(user, topic)

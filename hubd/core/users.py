@@ -99,6 +99,20 @@ def snapshot_of(users: UserSet) -> Snapshot:
     return users if isinstance(users, Snapshot) else Snapshot(users)
 
 
+NOBODY: UserSet = Snapshot(UserSet())
+"""No user."""
+
+
+def union_of(sets: list[UserSet]) -> UserSet:
+    """All of them in one set, which is not to be changed: of one alone it is that one."""
+    if not sets:
+        return NOBODY
+    union = sets[0]
+    for other in sets[1:]:
+        union = union | other
+    return union
+
+
 class Audience:
     """Users who come and go, and what they were at some moment: a set that is shared until the next change."""
 

@@ -2,7 +2,7 @@
 
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,8 +17,9 @@ from hubd.edge.credentials import Authenticator
 from hubd.edge.limits import Pace
 from hubd.edge.permissions import own_durable, topics_at_renewal, without_denied
 from hubd.edge.tokens import TokenRefused
-from hubd.hub import Hub
+from hubd.hub import Hub, stored
 from hubd.log_events import log_event
+from hubd.storing import Written
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd.actions")
@@ -94,8 +95,7 @@ class Actions:
             case protocol.Ping() | protocol.Pong():
                 done({})
             case protocol.Ack():
-                self._hub.ack(connection.identity.user, action.named(), [connection])
-                done({})
+                self._ack(connection, action, ref, done)
             case protocol.Visible():
                 self._hub.attendance.set_visibility(connection, action.visibility())
                 done({})
@@ -150,6 +150,16 @@ class Actions:
                 for payload in payloads:
                     self.take(connection, payload)
                 return
+
+    def _ack(self, connection: Connection, action: protocol.Ack, ref: Ref, done: Answer) -> None:
+        if waiting := self._hub.ack(connection.identity.user, action.named(), [connection]):
+            self._later(connection, ref, self._acked(waiting, done))
+        else:
+            done({})
+
+    async def _acked(self, waiting: Sequence[Written], done: Answer) -> None:
+        await stored(waiting)
+        done({})
 
     async def _ask_plugins(self, connection: Connection, topics: list[str]) -> None:
         """Have plugins object to topics before the connection gets them; its identity knows of it from now on."""

@@ -16,6 +16,12 @@ WRONG_KIND = 1003
 JSON = "hubd.v1.json"
 MSGPACK = "hubd.v1.msgpack"
 TEXT_FORM = Form("websocket text", "json", lambda data, cursor: frames.text_frame(data))
+PLAIN_FORM = Form(
+    "websocket text, not acked",
+    "json",
+    lambda data, cursor: frames.text_frame(data),
+    prove=lambda sequence: frames.ping_frame(b"%d" % sequence),
+)
 BINARY_FORM = Form("websocket binary", "msgpack", lambda data, cursor: frames.binary_frame(data))
 
 
@@ -63,6 +69,9 @@ class Framing(asyncio.Protocol):
     def on_message(self, payload: bytes) -> None:
         """A whole message came in, of the right kind (text or binary)."""
         raise NotImplementedError
+
+    def on_pong(self, payload: bytes) -> None:
+        """A ping with this payload was answered, or somebody makes it look so."""
 
     def on_gone(self) -> None:
         """Off all registries; may be called more than once."""
@@ -128,6 +137,8 @@ class Framing(asyncio.Protocol):
                 self.close(WRONG_KIND, "text frames only" if event.text is False else "binary frames only")
         elif isinstance(event, frames.Ping):
             self.put(frames.pong_frame(event.payload))
+        elif event.payload:
+            self.on_pong(event.payload)
 
     def refuse(self, why: Disconnect, retry_after: float = 0.0) -> None:
         """End the connection for a reason of the hub's, which hubd.v1 is told in a control frame first."""

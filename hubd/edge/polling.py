@@ -18,6 +18,7 @@ from aiohttp import web
 
 from hubd.core.codec import Form
 from hubd.core.connection import Connection
+from hubd.core.cursor import read_cursor
 from hubd.core.errors import EXPIRED, REVOKED, SHUTDOWN, Disconnect, FieldError, Problem, invalid
 from hubd.core.identity import Identity
 from hubd.edge.endpoint import Endpoint
@@ -111,7 +112,11 @@ class PollConnection(Connection, asyncio.Protocol):
         frames = b"".join([*self._got, *self.outbox]).split(b"\n")[:-1]
         some = _fitting(frames)
         is_all = len(some) == len(frames) and not self.replays
-        cursor = self._polls.endpoint.hub.attendance.cursor_of(self) if is_all or not some else _cursor_of(some[-1])
+        hub = self._polls.endpoint.hub
+        cursor = hub.attendance.cursor_of(self) if is_all or not some else _cursor_of(some[-1])
+        position = read_cursor(cursor)
+        if some and position is not None and (answer := hub.arrivals.handed(self, position.sequence)):
+            cursor = str(position._replace(answer=answer))
         return poll_body(cursor, some, self._gap)
 
     def answer(self) -> None:

@@ -11,12 +11,14 @@ from hubd.core.errors import BAD_TOKEN, Disconnect, Problem
 from hubd.core.identity import Identity
 from hubd.core.protocol import Auth, Ref, read_action, ref_of, refusal, reply
 from hubd.edge import frames
-from hubd.edge.framing import FRAMING_SLOTS, STRANGER_SLOTS, Framing
+from hubd.edge.framing import FRAMING_SLOTS, PLAIN_FORM, STRANGER_SLOTS, Framing
 from hubd.edge.tokens import TokenRefused
 from hubd.edge.writing import Streaming
 
 if TYPE_CHECKING:
     from hubd.edge.endpoint import Endpoint
+
+SEQUENCE_DIGITS = 18
 
 
 class WebSocketConnection(Streaming, Framing):
@@ -31,6 +33,7 @@ class WebSocketConnection(Streaming, Framing):
     ) -> None:
         now = endpoint.clock.monotonic()
         control = subprotocol is not None
+        form = form if control or acks else PLAIN_FORM
         Connection.__init__(
             self, endpoint.hub.ids.connection(), identity, form, control=control, acks=acks or control, now=now
         )
@@ -40,6 +43,11 @@ class WebSocketConnection(Streaming, Framing):
     def on_message(self, payload: bytes) -> None:
         """An action, or what should be one."""
         self.endpoint.actions.take(self, payload)
+
+    def on_pong(self, payload: bytes) -> None:
+        """It has got the notification that the ping went out behind."""
+        if len(payload) <= SEQUENCE_DIGITS and payload.isdigit():
+            self.endpoint.hub.arrivals.pong(self, int(payload))
 
     def ping(self, cursor: str) -> None:
         """Ask whether the other side is still there; hubd.v1 is told where it stands as well."""

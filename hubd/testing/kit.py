@@ -17,8 +17,12 @@ from hubd.core.connection import Connection
 from hubd.core.errors import Disconnect
 from hubd.core.identity import Identity
 from hubd.core.notification import Notification, Priority
+from hubd.core.record import Record
+from hubd.core.users import UserSet
 from hubd.hub import Hub
 from hubd.ids import Ids
+from hubd.memory import Memory
+from hubd.storing import Store
 
 JSON_FORM = Form("recorded json", "json", lambda data, cursor: data + b"\n")
 MSGPACK_FORM = Form("recorded msgpack", "msgpack", lambda data, cursor: len(data).to_bytes(4, "big") + data)
@@ -210,13 +214,64 @@ def identity(
     return Identity(user, patterns(topics), patterns(publish), max_priority, expires_at, None)
 
 
+class RecordingPusher:
+    """Stands for all push services: ``pushed`` has what it was given, in order, as (when, id, user).
+
+    Each answer comes at once: accepted, but for the users in ``without_devices``; with ``answers`` False none comes.
+    """
+
+    def __init__(self) -> None:
+        self.pushed: list[tuple[float, str, str]] = []
+        self.cancelled: list[tuple[str, str]] = []
+        self.without_devices: set[str] = set()
+        self.answers = True
+        self.hub: Hub | None = None
+
+    def push(self, record: Record, users: UserSet) -> None:
+        """Note it, and answer."""
+        assert self.hub is not None
+        names = self.hub.numbers
+        none = UserSet(number for number in users if (names.id_of(number) or "") in self.without_devices)
+        for number in users - none:
+            self.pushed.append((self.hub.clock.monotonic(), record.id, names.id_of(number) or ""))
+        if self.answers:
+            self.hub.delivering.not_routed(record, none)
+            self.hub.delivering.accepted(record, users - none)
+
+    def cancel(self, record: Record, users: UserSet) -> None:
+        """Note it."""
+        assert self.hub is not None
+        self.cancelled += [(record.id, self.hub.numbers.id_of(number) or "") for number in users]
+
+
 def make_hub(
-    config: Config | None = None, clock: FakeClock | None = None, broker: Broker | None = None, seed: int = 1
+    config: Config | None = None,
+    clock: FakeClock | None = None,
+    broker: Broker | None = None,
+    seed: int = 1,
+    *,
+    store: Store | None = None,
+    pusher: RecordingPusher | None = None,
+    memory: Memory | None = None,
 ) -> tuple[Hub, FakeClock, Soon]:
-    """A hub without sockets, its clock, and the loop turns that its pump waits for."""
+    """A hub without sockets, its clock, and the loop turns that its pump waits for.
+
+    Who turns its clock calls ``hub.delivering.wake()`` for what is due by then.
+    """
     clock, soon = clock or FakeClock(), Soon()
     ids = Ids(clock, Random(seed))  # noqa: S311 - a test wants the same ids every time, and keeps no secrets
-    hub = Hub(config or Config(), clock=clock, ids=ids, call_soon=soon, broker=broker)
+    hub = Hub(
+        config or Config(),
+        clock=clock,
+        ids=ids,
+        call_soon=soon,
+        broker=broker,
+        store=store,
+        pusher=pusher,
+        memory=memory,
+    )
+    if pusher is not None:
+        pusher.hub = hub
     return hub, clock, soon
 
 

@@ -1,0 +1,410 @@
+"""Who is pushed to, and when: the state machine of what becomes of notifications. Pure: events in, effects out."""
+
+from math import inf
+from typing import Protocol
+
+from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED, RETRACTED, Tally, dropped
+from hubd.core.notification import Persistence, Priority
+from hubd.core.open_records import OpenRecords
+from hubd.core.record import Moment, Record
+from hubd.core.stored import Fact
+from hubd.core.users import NOBODY, UserSet, union_of
+
+AWAY = dropped("away")
+NO_ROUTE = dropped("no_route")
+REPLACED = dropped("replaced")
+
+
+class Effects(Protocol):
+    """What is to be done about it. Called in the order in which it has to be done."""
+
+    def push(self, record: Record, users: UserSet) -> None:
+        """Bring it to these users' devices; ``accepted``, ``not_routed`` or ``given_up`` follow for each of them."""
+        ...
+
+    def cancel(self, record: Record, users: UserSet) -> None:
+        """What of their pushes hasn't been accepted yet isn't wanted any more."""
+        ...
+
+    def keep(self, record: Record) -> None:
+        """Something is open about it that shall outlive a crash."""
+        ...
+
+    def fact(self, record: Record, fact: Fact) -> None:
+        """Something became of a stored one that shall outlive a crash."""
+        ...
+
+    def close(self, record: Record) -> None:
+        """Nothing is open about a stored one any more."""
+        ...
+
+
+class Delivery:
+    """Follows notifications until nothing is open about them. All times are handed in.
+
+    ``can_push``: whether there is anybody to push by; without, nobody is waited for. So many (``entries``) of so many
+    bytes may be open; of more, important ones are pushed at once and not followed, and ``is_full`` tells whoever has to
+    refuse the others.
+    """
+
+    def __init__(self, effects: Effects, *, entries: int = 100_000, max_bytes: int = 256 << 20) -> None:
+        self._out = effects
+        self.tally = Tally()
+        self.entries = entries
+        self.max_bytes = max_bytes
+        self.push_delay_s = 7.0
+        self.grace_s = 5.0
+        self.plain_ack = "alive"
+        self.can_push = False
+        self.open = OpenRecords()
+
+    # Events
+
+    def published(self, record: Record, moment: Moment, live: UserSet, here: UserSet, plain: UserSet = NOBODY) -> None:
+        """It has its place in the sequence. ``live`` are those for whom it was queued.
+
+        ``here``: who is connected or wavering; ``plain``: who has a connection that doesn't ack.
+        """
+        record.published_at = moment.wall
+        if record.late:
+            self._note_late(record, moment)
+        milestones = record.milestones
+        if milestones.others is not None:  # while it was being stored somebody may have acked it: ids can be guessed
+            live = live - milestones.at(ACKED)
+        if live:
+            milestones.move(live, LIVE_SENT)
+        if record.collapses is not None:
+            self._replace(record, moment)
+        if milestones.others is None and milestones.rest == LIVE_SENT and not self._waits_for_acks(record):
+            pass
+        elif record.persistence is Persistence.EPHEMERAL:
+            self._drop_pending(record, milestones.at(PENDING), AWAY)
+        elif record.priority is Priority.INFORMATIONAL:
+            pending = milestones.at(PENDING)
+            later = NOBODY if self.is_full else pending & here
+            self._miss(record, pending - later, moment)
+            self._wait(record, later, moment.mono + self.grace_s)
+        else:
+            self._escalate(record, moment, here, live & plain)
+        if record.is_escalating or record.is_stored or record.has_held:
+            self._begin(record)
+        else:
+            self._unlink(record)
+
+    def _waits_for_acks(self, record: Record) -> bool:
+        return record.escalates and (self.can_push or record.priority is Priority.CRITICAL)
+
+    def joined(self, record: Record, users: UserSet, *, may_push: bool) -> None:
+        """Somebody joined a topic after its row was written, and before it was published."""
+        record.milestones.add_all(users)
+        record.late = record.late | users
+        if may_push and record.escalates:
+            record.may_push = record.may_push | users
+
+    def _note_late(self, record: Record, moment: Moment) -> None:
+        """Gates have had their say about those who joined, too: what of it matters after a crash is stored."""
+        held = {reason: users & record.late for reason, users in record.held.items() if users & record.late}
+        if users := union_of([record.late & record.may_push, *held.values()]):
+            self._fact(record, "joined", users, moment)
+        for reason, users in held.items():
+            self._fact(record, "held", users, moment, reason)
+
+    def never_was(self, record: Record) -> None:
+        """It couldn't be stored, so it isn't published."""
+        record.milestones.take_out(record.everybody)
+
+    def _escalate(self, record: Record, moment: Moment, here: UserSet, plain: UserSet) -> None:
+        users = record.may_push - record.milestones.at(ACKED)
+        if record.priority is Priority.CRITICAL:
+            at_once, later = users, NOBODY
+        else:
+            at_once = (users - here) | (users & record.live_off)
+            later = users - at_once
+            if self.plain_ack == "written":
+                later = later - plain
+        self._miss(record, record.milestones.at(PENDING) - users, moment)
+        if not self.can_push:
+            if self.is_full and not record.is_stored:
+                at_once, later = users, NOBODY
+            self._strand(record, at_once, moment)
+            self._wait(record, later & record.milestones.at(PENDING), moment.mono + self.grace_s)
+            return
+        if self.is_full and not record.is_stored:
+            self._push(record, users, moment)
+            record.pushing = NOBODY
+            return
+        self._wait(record, later, moment.mono + self.push_delay_s)
+        if later:
+            record.note(moment.wall, "waiting", later, f"{self.push_delay_s:g}")
+        self._push(record, at_once, moment)
+
+    def acked(self, record: Record, number: int, moment: Moment, by: str = "") -> bool:
+        """A user was shown it, on the connection ``by``; False when that was known."""
+        milestones = record.milestones
+        if (before := milestones.of(number)) == ACKED:
+            return False
+        if before is None:  # it reached him by a way that wasn't foreseen
+            milestones.add(number, PENDING)
+        milestones.move_one(number, ACKED)
+        record.note_one(moment.wall, "acked", number, by)
+        self._fact(record, "acked", UserSet((number,)), moment, by)
+        self._settle(record, number)
+        return True
+
+    def proved(self, sequence: int, number: int, moment: Moment) -> None:
+        """A connection that doesn't ack has shown that it was there when this was behind it."""
+        record = self.open.with_sequence(sequence)
+        if record is None or record.priority is Priority.CRITICAL or self.plain_ack == "never":
+            return
+        if number in record.waiting:
+            record.note_one(moment.wall, "proved", number)
+            self._fact(record, "proved", UserSet((number,)), moment)
+            self._settle(record, number)
+
+    def waits_for(self, sequence: int, number: int) -> bool:
+        """Whether a user (by number) is still to ack what has this sequence number, or to prove that he has it."""
+        record = self.open.with_sequence(sequence)
+        return record is not None and number in record.waiting
+
+    def replayed(self, record: Record, number: int) -> None:
+        """A user who came back got it from a ring."""
+        before = record.milestones.of(number)
+        if before is None:
+            record.milestones.add(number, LIVE_SENT)
+        elif before == PENDING or before.startswith(("held(", "dropped(")):
+            record.milestones.move_one(number, LIVE_SENT)
+        if record.priority is Priority.INFORMATIONAL and number in record.waiting:
+            self._settle(record, number)
+        elif record.has_held:
+            self._close_if_done(record)
+
+    def due(self, moment: Moment) -> None:
+        """Time has passed: do whatever was to be done before now. Who acks at the very moment is in time."""
+        for record in self.open.due(moment.mono):
+            if record.expires_at < moment.mono:
+                self.expired(record, moment)
+            elif record.due_at < moment.mono:
+                self._waited(record, moment)
+            self.open.arm(record)
+
+    def _waited(self, record: Record, moment: Moment) -> None:
+        users, record.waiting, record.due_at = record.waiting, NOBODY, inf
+        if record.priority is Priority.INFORMATIONAL:
+            self._miss(record, users & record.milestones.at(PENDING), moment)
+        elif self.can_push:
+            self._push(record, users, moment)
+        else:
+            self._strand(record, users, moment)
+        self._close_if_done(record)
+
+    def accepted(self, record: Record, users: UserSet, moment: Moment) -> None:
+        """A push service took it for a device of each of these users."""
+        if not (users := users & record.everybody):
+            return
+        record.pushing = record.pushing - users
+        record.note(moment.wall, "pushed", users)
+        if users := users - record.milestones.at(ACKED):
+            record.milestones.move(users, PUSHED)
+            self._fact(record, "pushed", users, moment)
+        self._close_if_done(record)
+
+    def not_routed(self, record: Record, users: UserSet, moment: Moment) -> None:
+        """These users have no device."""
+        users = users & record.pushing
+        record.pushing = record.pushing - users
+        self._strand(record, users, moment)
+        self._close_if_done(record)
+
+    def given_up(self, record: Record, users: UserSet, why: str, moment: Moment) -> None:
+        """No push service will take it for these users."""
+        if not (users := users & record.pushing):
+            return
+        record.pushing = record.pushing - users
+        record.note(moment.wall, "given_up", users, why)
+        if record.priority is Priority.CRITICAL:  # it isn't over until it reaches them
+            self._strand(record, users, moment)
+        elif users := users & record.milestones.at(PENDING):
+            record.milestones.move(users, dropped(why))
+            self._fact(record, "dropped", users, moment, why)
+        self._close_if_done(record)
+
+    def stranded(self, number: int) -> list[Record]:
+        """Critical ones that couldn't be brought to a user (by number), neither live nor by push."""
+        return self.open.stranded(number)
+
+    def device_came(self, number: int, moment: Moment) -> None:
+        """A user has a device now: what couldn't be brought to him goes there."""
+        for record in self.stranded(number):
+            user = UserSet((number,))
+            record.no_route = record.no_route - user
+            self._push(record, user, moment)
+
+    def retracted(self, record: Record, moment: Moment) -> None:
+        """Its publisher took it back."""
+        milestones = record.milestones
+        still = milestones.at(PENDING) | milestones.at(LIVE_SENT)
+        for users in record.held.values():
+            still = still | users
+        record.note(moment.wall, "retracted", None)
+        if still:
+            milestones.move(still, RETRACTED)
+            self._fact(record, "retracted", still, moment)
+        self._end(record)
+
+    def expired(self, record: Record, moment: Moment) -> None:
+        """Its ttl is over; for those for whom it is held it stands still."""
+        if users := record.milestones.at(PENDING):
+            record.note(moment.wall, "expired", users)
+            record.milestones.move(users, EXPIRED)
+            self._fact(record, "expired", users, moment)
+        self._end(record)
+
+    def released(self, record: Record, users: UserSet, moment: Moment) -> UserSet:
+        """What was held for these users goes out as a publication of its own; gives for whom it had been held."""
+        if them := self.releasable(record) & users:
+            record.note(moment.wall, "released", them)
+            record.no_route = record.no_route - them
+            record.pushing = record.pushing - them
+            record.milestones.take_out(them)
+            self._close_if_done(record)
+        return them
+
+    def releasable(self, record: Record) -> UserSet:
+        """For whom it is held, or to whom it is just being brought because nothing could reach them."""
+        them = (record.no_route | record.pushing) & record.milestones.at(PENDING)
+        for held in record.held.values():
+            them = them | held
+        return them
+
+    def bringing(self, record: Record, number: int) -> None:
+        """A user whom nothing could reach is here: it is being brought to him, by ``released``."""
+        user = UserSet((number,))
+        record.no_route = record.no_route - user
+        record.pushing = record.pushing | user
+
+    def not_brought(self, record: Record, number: int, moment: Moment) -> None:
+        """That failed: he waits for the next occasion."""
+        if record.is_open:
+            self.not_routed(record, UserSet((number,)), moment)
+
+    def restored(self, record: Record, moment: Moment) -> None:
+        """It was open when the hub before ended: it goes on. ``due_at`` is when it would have been."""
+        due_at, record.due_at = record.due_at, inf
+        pending = record.milestones.at(PENDING)
+        users = record.may_push & pending if record.escalates else NOBODY
+        if record.priority is Priority.CRITICAL:
+            due_at = moment.mono
+        self._wait(record, users, min(due_at, moment.mono + self.push_delay_s))
+        self._drop_pending(record, pending - users, AWAY)
+        record.note(moment.wall, "restored", None)
+        self._begin(record)
+
+    # What is open
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no more can be followed."""
+        return len(self.open) >= self.entries or self.open.bytes >= self.max_bytes
+
+    def _begin(self, record: Record) -> None:
+        """All that is to be done at once has been done: follow it, if something is left."""
+        is_held = record.has_held and bool(record.held) and (record.is_stored or not self.is_full)
+        if not record.is_escalating and not is_held:
+            self._done(record)
+            return
+        self.open.add(record)
+        if not record.is_stored and (record.has_held or record.priority is not Priority.INFORMATIONAL):
+            self._out.keep(record)
+
+    def _wait(self, record: Record, users: UserSet, until: float) -> None:
+        if users:
+            record.waiting = users
+            record.due_at = until
+
+    def _push(self, record: Record, users: UserSet, moment: Moment) -> None:
+        users = users - record.milestones.at(ACKED)
+        if users:
+            record.pushing = record.pushing | users
+            record.note(moment.wall, "push", users)
+            self._out.push(record, users)
+
+    def _strand(self, record: Record, users: UserSet, moment: Moment) -> None:
+        """These users can't be pushed to: a critical one waits for another way, others don't."""
+        users = users - record.milestones.at(ACKED)
+        if not users:
+            return
+        record.note(moment.wall, "no_route", users)
+        if record.priority is Priority.CRITICAL:
+            record.no_route = record.no_route | users
+            self.open.strand(record)
+        else:
+            self._drop_pending(record, users & record.milestones.at(PENDING), NO_ROUTE)
+
+    def _miss(self, record: Record, users: UserSet, moment: Moment) -> None:
+        """It is neither sent live to these users nor pushed: they are away, or a gate keeps it from their devices."""
+        for verdict, them in record.unless_live:
+            if among := users & them:
+                kind, reason = record.keep_from(among, verdict)
+                self._fact(record, kind, among, moment, reason)
+                users = users - among
+        self._drop_pending(record, users, AWAY)
+
+    def _drop_pending(self, record: Record, users: UserSet, to: str) -> None:
+        if users:
+            record.milestones.move(users, to)
+
+    def _settle(self, record: Record, number: int) -> None:
+        """Nothing is to be done for this user any more."""
+        user = UserSet((number,))
+        record.waiting = record.waiting - user
+        record.no_route = record.no_route - user
+        if number in record.pushing:
+            record.pushing = record.pushing - user
+            self._out.cancel(record, user)
+        self._close_if_done(record)
+
+    def _replace(self, record: Record, moment: Moment) -> None:
+        """What has the same collapse key and wasn't shown yet isn't wanted any more; critical ones are."""
+        assert record.collapses is not None
+        reached = record.milestones.at(PENDING) | record.milestones.at(LIVE_SENT)
+        for old in self.open.collapsing(record.collapses, reached):
+            if old.priority is Priority.CRITICAL:
+                continue
+            users = (old.waiting | old.pushing) & reached
+            if not users:
+                continue
+            old.waiting = old.waiting - users
+            if pushing := old.pushing & users:
+                old.pushing = old.pushing - users
+                self._out.cancel(old, pushing)
+            old.milestones.move(users, REPLACED)
+            old.note(moment.wall, "replaced", users, record.id)
+            self._fact(old, "replaced", users, moment, record.id)
+            self._close_if_done(old)
+
+    def _fact(self, record: Record, kind: str, users: UserSet, moment: Moment, detail: str = "") -> None:
+        if record.is_stored:
+            self._out.fact(record, Fact(record.key, kind, users, moment.ms, detail))
+
+    def _close_if_done(self, record: Record) -> None:
+        if record.is_open and not record.is_escalating and not (record.has_held and record.held):
+            self.open.remove(record)
+            self._done(record)
+
+    def _end(self, record: Record) -> None:
+        """Whatever was to be done isn't any more."""
+        pushing, record.pushing = record.pushing, NOBODY
+        record.waiting = record.no_route = NOBODY
+        if pushing:
+            self._out.cancel(record, pushing)
+        self._close_if_done(record)
+
+    def _done(self, record: Record) -> None:
+        if record.is_stored:
+            self._out.close(record)
+        record.settle_size()
+        self._unlink(record)
+
+    def _unlink(self, record: Record) -> None:
+        if (notification := record.notification) is not None and not notification.references:
+            record.notification = notification.record = None  # no ring has it, and they refer to each other
