@@ -88,9 +88,15 @@ class Idempotency(Generic[Answer]):
             for key, known in table.items():
                 yield name, key, known
 
+    def knows(self, table: str, key: Key) -> bool:
+        """Whether an answer is remembered."""
+        return key in self._tables.get(table, ())
+
     def put_back(self, table: str, key: Key, known: Answered[Answer]) -> None:
         """Remember an answer; it has to be the youngest of its table."""
-        self._tables.setdefault(table, OrderedDict())[key] = known
+        answers = self._tables.setdefault(table, OrderedDict())
+        answers[key] = known
+        answers.move_to_end(key)  # where it takes the place of another
 
     def expire(self) -> None:
         """Let go of all that is too old."""

@@ -1,5 +1,5 @@
-"""What a clean stop saves and the next start loads, once: rings, epoch and sequence, answers to publishers, durable
-subscriptions, revocations.
+"""What a clean stop saves and the next start loads, once: rings, epoch and sequence; where there is no store, also
+answers to publishers, durable subscriptions and revocations.
 
 Times are saved as ages, and the wall clock says how long nobody was there: so what was saved goes on growing old.
 """
@@ -69,6 +69,16 @@ def save(path: Path | None, memory: Memory, clock: Clock) -> None:
 def _records(memory: Memory, clock: Clock) -> Iterator[Record]:
     now = clock.monotonic()
     yield "hub", clock.now(), memory.epoch, memory.sequence, memory.numbers.next, memory.rings.floor
+    if memory.store is None or memory.unstored:
+        yield from _what_no_store_has(memory, now)
+    marks = ((mark.name, mark.evicted, now - mark.since) for mark in memory.rings.marks(now))
+    yield from _in_lots("mark", marks)
+    users = _users_named(memory)
+    yield from _in_lots("user", ((number, id) for number, id in memory.numbers.known() if number in users))
+    yield from _rings(memory, now)
+
+
+def _what_no_store_has(memory: Memory, now: float) -> Iterator[Record]:
     yield from _in_lots("revoked", memory.revoked.items())
     durables = ((u, t, g.by_server, g.patterns, float(g.checked_at), g.allowed) for u, t, g in memory.durables.all())
     yield from _in_lots("durable", durables)
@@ -77,11 +87,6 @@ def _records(memory: Memory, clock: Clock) -> Iterator[Record]:
         for table, key, known in memory.answers.answered()
     )
     yield from _in_lots("answer", answered)
-    marks = ((mark.name, mark.evicted, now - mark.since) for mark in memory.rings.marks(now))
-    yield from _in_lots("mark", marks)
-    users = _users_named(memory)
-    yield from _in_lots("user", ((number, id) for number, id in memory.numbers.known() if number in users))
-    yield from _rings(memory, now)
 
 
 def _in_lots(kind: str, them: Iterable[_One]) -> Iterator[Record]:
@@ -156,15 +161,22 @@ def _kept(
 # --- Loading
 
 
-def load(path: Path | None, config: Config, clock: Clock, ids: Ids) -> Memory:
-    """What the last hub left here, which is gone from the disk then; an empty memory where there is nothing usable."""
+def load(
+    path: Path | None, config: Config, clock: Clock, ids: Ids, make: Callable[[str], Memory] | None = None
+) -> Memory:
+    """What the last hub left here, which is gone from the disk then; an empty memory where there is nothing usable.
+
+    ``make`` makes the memory for an epoch, with what a store has: by itself it is an empty one. Such a memory wins over
+    what the file says of the same.
+    """
+    make = make or (lambda epoch: Memory(config, clock, epoch))
     try:
         if path is not None and (file := take(path)) is not None:
             with file:
-                return _Loading(config, clock, ids).load(read(file))
+                return _Loading(config, clock, ids, make).load(read(file))
     except SavedError as error:
         log_event(log, "not_loaded", file=str(path), reason=str(error))
-    return Memory(config, clock, ids.epoch())
+    return make(ids.epoch())
 
 
 _Seconds = Annotated[float, Field(allow_inf_nan=False)]
@@ -226,10 +238,11 @@ _KINDS: dict[str, TypeAdapter[Any]] = {
 class _Loading:
     """Fills a memory from records, in their order. Any of them may be nonsense, which is a ``SavedError``."""
 
-    def __init__(self, config: Config, clock: Clock, ids: Ids) -> None:
+    def __init__(self, config: Config, clock: Clock, ids: Ids, make: Callable[[str], Memory]) -> None:
         self._config = config
         self._clock = clock
         self._ids = ids
+        self._make = make
         self._now = clock.monotonic()
         self._sets: list[Snapshot] = []
         self._grants: list[tuple[str, str, Grant]] = []
@@ -253,7 +266,7 @@ class _Loading:
             self._gone_s = max(0.0, self._clock.now() - saved_at)  # how long nobody was there, if the clock was right
             self._now -= self._gone_s
             too_old = self._gone_s >= self._config.replay.ttl_s
-            memory = self._memory = Memory(self._config, self._clock, self._ids.epoch() if too_old else epoch)
+            memory = self._memory = self._make(self._ids.epoch() if too_old else epoch)
             if not too_old:
                 memory.sequence, memory.rings.floor = sequence, floor
                 memory.numbers.go_on_from(next_number)
@@ -280,7 +293,8 @@ class _Loading:
 
     def _settle(self) -> None:
         """Let go of what has become too old, or is too much under the config that holds now."""
-        self._memory.durables.put_back(self._grants)
+        durables = self._memory.durables
+        durables.put_back([one for one in self._grants if one[1] not in durables.of(one[0])])
         rings, now = self._memory.rings, self._clock.monotonic()
         before = -1
         while rings.bytes != before:
@@ -290,7 +304,8 @@ class _Loading:
         self._memory.durables.lapse(self._clock.now())
 
     def _revoked(self, them: tuple[tuple[str, float], ...]) -> None:
-        self._memory.revoked.update(them)
+        for user, since in them:
+            self._memory.revoked[user] = max(since, self._memory.revoked.get(user, since))
 
     def _durable(self, them: tuple[tuple[str, str, bool, tuple[str, ...], float, bool], ...]) -> None:
         self._grants.extend(
@@ -301,15 +316,24 @@ class _Loading:
     def _answer(self, them: tuple[tuple[str, str, str, bytes, str, int, float], ...]) -> None:
         for table, publisher, id, fingerprint, cursor, live, age in them:
             known = Answered(fingerprint, Receipt(id, cursor, live), self._now - age)
-            self._memory.answers.put_back(table, (publisher, id), known)
+            if self._memory.store is None or not self._memory.answers.knows(table, (publisher, id)):
+                self._memory.answers.put_back(table, (publisher, id), known)
 
     def _mark(self, them: tuple[tuple[str, int, float], ...]) -> None:
         for name, evicted, age in them:
             self._memory.rings.put_back_mark(Mark(name, evicted, self._now - age))
 
     def _user(self, them: tuple[tuple[int, str], ...]) -> None:
+        numbers = self._memory.numbers
         for number, user in them:
-            self._memory.numbers.put_back(number, user)
+            if numbers.id_of(number) == user and self._memory.store is not None:
+                continue
+            try:
+                numbers.put_back(number, user)
+            except ValueError:
+                if self._memory.store is None:
+                    raise
+                raise SavedError("it belongs to another store: its users have other numbers there") from None
 
     def _set(self, data: bytes) -> None:
         self._sets.append(Snapshot(UserSet.read(data)))
@@ -332,7 +356,7 @@ class _Loading:
         judged: int | None,
     ) -> None:
         made = Notification(
-            **_read_body(body),
+            **read_body(body),
             channels={name: place for place, name in enumerate(channels)},
             persistence=Persistence(persistence),
             expires_at=self._now + expires_in,
@@ -358,7 +382,7 @@ class _Loading:
         self._memory.rings.put_back(made, names or channels, self._clock.monotonic())
 
 
-def _read_body(body: bytes) -> dict[str, Any]:
+def read_body(body: bytes) -> dict[str, Any]:
     """What a notification was made from, as far as its body says it."""
     payload = orjson.loads(body + b"}")
     id, sent_at, sender = payload.pop("id"), payload.pop("sent_at"), payload.pop("from", None)

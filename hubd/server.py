@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
+from typing import Any, Protocol
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -24,6 +24,7 @@ from hubd.collecting import Collecting
 from hubd.config import Config
 from hubd.config_options import ApiKeyEntry
 from hubd.control import ControlSocket
+from hubd.delivering import Pusher
 from hubd.edge.app import Edge
 from hubd.edge.http_server import Runner
 from hubd.edge.keys import ApiKeys, new_key
@@ -38,8 +39,11 @@ from hubd.log_events import log_event
 from hubd.malloc import keep_large_blocks_apart
 from hubd.memory import Memory
 from hubd.reload import Outcome, Reloader, Source
-from hubd.saved import load, save, saved_path
+from hubd.saved import save, saved_path
+from hubd.storekeeper import Storekeeper
+from hubd.storing import StoreError
 from hubd.systemd import ServiceManager
+from hubd.taking_up import take_up
 from hubd.tasks import Tasks
 
 DRAIN_MOST_S = 3600.0
@@ -58,7 +62,13 @@ STOPPED_AT_ONCE = 130
 log = logging.getLogger("hubd")
 
 
-def serve(source: Source, config: Config, dev: bool) -> int:
+class Reporter(Pusher, Protocol):
+    """A pusher that is told which hub it pushes for, before it has to."""
+
+    hub: Hub | None
+
+
+def serve(source: Source, config: Config, dev: bool, pusher: Reporter | None = None) -> int:
     """Run a hub until it is told to stop; gives the exit status. ``source`` is where ``config`` was read from."""
     logs.begin(config.log, harmless=(HttpProcessingError,))
     if dev and not is_loopback(config.server.host):
@@ -68,9 +78,10 @@ def serve(source: Source, config: Config, dev: bool) -> int:
     _warn(config, dev)
     with asyncio.Runner() as runner:  # its end waits for what is left running
         try:
-            status = runner.run(Daemon(source, config, dev).run())
-        except (ListenError, PluginError) as error:
-            print(f"hubd: {error}", file=sys.stderr)
+            status = runner.run(Daemon(source, config, dev, pusher).run())
+        except (ListenError, PluginError, StoreError) as error:
+            what = "the store can't be used: " if isinstance(error, StoreError) else ""
+            print(f"hubd: {what}{error}", file=sys.stderr)
             status = 1
         _end_for_sure(status)
     return status
@@ -110,9 +121,13 @@ def _warn(config: Config, dev: bool) -> None:
 
 
 class Daemon:
-    """A hub as a process: its listeners, its signals, and who else wants to be told how it is."""
+    """A hub as a process: its listeners, its signals, and who else wants to be told how it is.
 
-    def __init__(self, source: Source, config: Config, dev: bool) -> None:
+    ``pusher`` brings notifications to devices.
+    """
+
+    def __init__(self, source: Source, config: Config, dev: bool, pusher: Reporter | None = None) -> None:
+        self._pusher = pusher
         self._source = source
         self._config = config
         self._dev = dev
@@ -124,6 +139,7 @@ class Daemon:
         self._sites: list[web.TCPSite] = []
         self._claim: Claim | None = None
         self._hub: Hub | None = None
+        self._memory: Memory | None = None
         self._is_interrupted = False
         self._is_ready = False
         self._is_obeying = self._again = False  # a SIGHUP, and another one that came meanwhile
@@ -137,14 +153,16 @@ class Daemon:
         if self._stop.is_set():
             return 0
         random = SystemRandom()
-        self._plugins, self._memory = self._load(random)
+        ids = Ids(self._clock, random)
+        self._plugins = Plugins.of(self._config, self._source.catalog(self._config), Hooks(self._clock))
+        self._storekeeper = Storekeeper(self._clock, ids)
         try:
-            dev_key = self._build(random)
-            control = await self._begin(dev_key)
+            control = await self._start(ids, random)
         except BaseException as error:
             told_to_stop = isinstance(error, asyncio.CancelledError) and self._stop.is_set()
             await self._plugins.stop(PLUGINS_S)
-            if not self._memory.is_empty:
+            await self._storekeeper.close(self._hub)
+            if self._memory is not None and not self._memory.is_empty:
                 self._save()  # the next start is to find what this one has loaded
             if told_to_stop:
                 return 0
@@ -157,19 +175,30 @@ class Daemon:
         await self._drain()
         self._watchdog.stop()
         await self._tasks.close()
+        await self._storekeeper.close(self._hub)
         self._save()
         return 0
 
-    async def _begin(self, dev_key: str) -> ControlSocket:
-        """Start the plugins, listen, and say so."""
-        self._reloader = Reloader(self._source, self._config, self._apply, self._plugins.reconfigurable)
-        self._watchdog.start()
+    async def _start(self, ids: Ids, random: SystemRandom) -> ControlSocket:
+        """Take up what the hub before left, make the hub, and begin."""
         starting = asyncio.current_task()
         assert starting is not None
         watch = self._tasks.start(self._break_off_when_stopped(starting), "break off the start")
+        is_alone = self._saved is not None or saved_path(self._config) is None  # else another hub is here
+        await self._storekeeper.open(self._config, waits=is_alone)
+        self._memory = await self._storekeeper.memory(self._saved, self._config)
+        hub, dev_key = self._build(ids, random)
+        self._reloader = Reloader(self._source, self._config, self._apply, self._plugins.reconfigurable)
+        self._watchdog.start()
         await self._plugins.start()
+        await take_up(hub)
         watch.cancel()
-        self._edge.hub.observers.start(self._tasks)
+        return await self._begin(hub, dev_key)
+
+    async def _begin(self, hub: Hub, dev_key: str) -> ControlSocket:
+        """Listen, and say so."""
+        hub.observers.start(self._tasks)
+        self._tasks.start(self._storekeeper.keep_clean(hub), "clean the store")
         url = await self._open()
         self._edge.start()
         keep_large_blocks_apart()
@@ -184,7 +213,7 @@ class Daemon:
         return control
 
     async def _break_off_when_stopped(self, starting: asyncio.Task[Any]) -> None:
-        """A plugin may take its time to start: whoever stops the hub meanwhile needn't wait for that."""
+        """A database or a plugin may take its time to start: whoever stops the hub meanwhile needn't wait for that."""
         await self._stop.wait()
         starting.cancel()
 
@@ -222,32 +251,32 @@ class Daemon:
             await asyncio.sleep(0.05)
         return True
 
-    def _load(self, random: SystemRandom) -> tuple[Plugins, Memory]:
-        """The plugins that are turned on, and what the hub before left."""
-        self._ids = Ids(self._clock, random)
-        plugins = Plugins.of(self._config, self._source.catalog(self._config), Hooks(self._clock))
-        return plugins, load(self._saved, self._config, self._clock, self._ids)
-
-    def _build(self, random: SystemRandom) -> str:
-        """Make the hub and its edge; gives dev mode's API key."""
+    def _build(self, ids: Ids, random: SystemRandom) -> tuple[Hub, str]:
+        """Make the hub and its edge; gives it, and dev mode's API key."""
         loop = asyncio.get_running_loop()
         plugins = self._plugins
         hub = self._hub = Hub(
             self._config,
             clock=self._clock,
-            ids=self._ids,
+            ids=ids,
             call_soon=loop.call_soon,
             broker=plugins.broker(),
             memory=self._memory,
             hooks=plugins.hooks,
+            store=self._storekeeper.store,
+            pusher=self._pusher,
+            call_later=loop.call_later,
         )
+        hub.in_background = self._tasks.start
+        if self._pusher is not None:
+            self._pusher.hub = hub
         plugins.attach(hub, random)
         self._watchdog = Watchdog(loop, plugins.blocked, clock=self._clock, owner=plugins.owner)
         dev_key, digest = new_key("dev")
         always = [ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin"))] if self._dev else []
         keys = ApiKeys(self._config.auth.api_keys, always)
         self._edge = Edge(hub, keys=keys, tasks=self._tasks, random=random, plugins=plugins, dev=self._dev)
-        return dev_key
+        return hub, dev_key
 
     # Listening
 
@@ -364,7 +393,9 @@ class Daemon:
 
     def _save(self) -> None:
         """Leave what the hub remembers to the next start."""
-        save(self._saved, self._memory if self._hub is None else self._hub.memory, self._clock)
+        memory = self._memory if self._hub is None else self._hub.memory
+        assert memory is not None
+        save(self._saved, memory, self._clock)
 
 
 def _url(host: str, port: int) -> str:

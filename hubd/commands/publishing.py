@@ -126,11 +126,10 @@ def _to(given: dict[str, Any]) -> str | list[str] | None:
     return to[0] if len(to) == 1 else list(to) or None
 
 
-def _check_usage(given: dict[str, Any]) -> None:
-    """What the options mean together. The key is never repeated, not even a wrong one."""
+def check_server(url: str, key: str | None) -> None:
+    """Whether a hub can be asked by these. The key is never repeated, not even a wrong one."""
     from urllib.parse import urlsplit
 
-    key, url = given["key"], given["url"]
     if not key:
         raise click.UsageError(
             "an API key is needed: set HUBD_KEY (hubd gen-key api makes one; serve --dev prints one)"
@@ -144,6 +143,11 @@ def _check_usage(given: dict[str, Any]) -> None:
         usable = False
     if not usable:
         raise click.UsageError(f"--url is the hub's address, such as {DEFAULT_URL}")
+
+
+def _check_usage(given: dict[str, Any]) -> None:
+    """What the options mean together."""
+    check_server(given["url"], given["key"])
     if given["stdin"]:
         wrong = [name for name in ("body", "link", "id_") if given[name] is not None]
         if wrong or (given["title"] is not None and not given["text"]):

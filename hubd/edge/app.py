@@ -14,6 +14,7 @@ from hubd.core.errors import SHUTDOWN
 from hubd.edge.actions import Actions
 from hubd.edge.api.channels import Channels
 from hubd.edge.api.connections import Connections
+from hubd.edge.api.explain import Explain
 from hubd.edge.api.metrics import metrics_for_admins, metrics_for_all
 from hubd.edge.api.notifications import Notifications
 from hubd.edge.api.users import Users
@@ -78,7 +79,7 @@ class Edge:
         self.tasks = tasks
         self._random = random
         self.origins = Origins(config.server.public_url, config.auth.origins, dev)
-        self.tokens = Tokens(config.auth, hub.clock, tasks, dev, Revocations(hub.clock, hub.memory.revoked))
+        self.tokens = Tokens(config.auth, hub.clock, tasks, dev, Revocations(hub.clock, hub.memory.revoked, hub.store))
         self._keys = keys
         tickets = Tickets(hub.clock, hub.ids)
         authenticator = Authenticator(self.tokens, tickets, keys, self.origins, config, hub.hooks, dev)
@@ -116,6 +117,7 @@ class Edge:
         notifications = Notifications(hub, authenticator, pace)
         self.app[EXPRESS] = Express(hub, notifications, self.origins)
         self.app.add_routes(notifications.routes())
+        self.app.add_routes(Explain(hub, authenticator).routes())
         channels, users = Channels(hub, authenticator), Users(hub, authenticator, self.tokens)
         self.app.add_routes(channels.routes())
         self.app.add_routes(Connections(hub, authenticator, tickets).routes())

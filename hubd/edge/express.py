@@ -1,8 +1,8 @@
 """The express: a publish that came whole is answered within the step in which it came.
 
 aiohttp gives each request an object, a task and four turns of the loop, and that costs more than publishing does. Here
-nothing has to wait: no plugin is asked, the broker is within the process, and the body is there. Whatever is in any way
-unusual isn't taken, and goes the usual way; both ways have the same answers.
+nothing has to wait: no plugin is asked, the broker is within the process, the body is there, and nothing has to be
+stored first. Whatever is in any way unusual isn't taken, and goes the usual way; both ways have the same answers.
 """
 
 import logging
@@ -63,12 +63,14 @@ class Express:
             and self._origins.host_allowed(headers.get(_HOST))
         )
 
-    def answer(self, headers: Headers, body: bytes) -> Answer:
-        """Do it."""
+    def answer(self, headers: Headers, body: bytes) -> Answer | None:
+        """Do it; None: this one has to wait for something after all, and nothing was done."""
         hub = self._hub
         begun = hub.clock.monotonic()
         try:
             fields = self._notifications.publish_at_once(headers, lambda: read_document(body, "json"))
+            if fields is None:
+                return None
             answer = Answer(fields.pop("status"), _JSON, orjson.dumps(fields))
         except Problem as problem:
             answer = self._refusal(problem)

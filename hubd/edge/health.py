@@ -30,6 +30,8 @@ class Health:
         self._ask_at = float("-inf")
         self._asked: asyncio.Future[list[str]] | None = None
         self.checks: list[Callable[[], str]] = [lambda: "stopping" if hub.stopping else ""]
+        if (store := hub.store) is not None:
+            self.checks.append(lambda: f"the store: {store.trouble}" if store.trouble else "")
 
     def routes(self) -> list[web.RouteDef]:
         """Where they are."""

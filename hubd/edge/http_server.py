@@ -133,11 +133,15 @@ class _Handler(RequestHandler):
         ):
             waiter.set_result(None)
             return False
+        body = b"".join(payload._buffer)  # reading it would have the parser go on
+        answer = express.answer(message.headers, body)
+        if answer is None:
+            waiter.set_result(None)
+            return False
         self._messages.popleft()
         self._head_bytes = 0
         self._reception.request_came(self)
-        body = b"".join(payload._buffer)  # reading it would have the parser go on
-        self._send_at_once(express.answer(message.headers, body))
+        self._send_at_once(answer)
         return True
 
     def _send_at_once(self, answer: Answer) -> None:

@@ -17,7 +17,9 @@ from hubd.core.channel import Patterns, is_user_id, patterns
 from hubd.core.errors import BAD_TOKEN, EXPIRED, REVOKED, Disconnect, Problem
 from hubd.core.identity import Identity
 from hubd.core.notification import Priority
+from hubd.core.stored import Lane, Revoke
 from hubd.edge.jwks import Jwks, VerifyKey, configured_key
+from hubd.storing import RETRY_S, Store, StoreError
 from hubd.tasks import Tasks
 
 LEEWAY_S = 5.0
@@ -52,11 +54,19 @@ class TokenRefused(Exception):
 class Revocations:
     """Since when each user's older tokens don't count any more. In memory, the latest million users.
 
-    ``not_before`` is where they are kept: by user, in Unix seconds.
+    ``not_before`` is where they are kept: by user, in Unix seconds; and ``store`` what they outlive the process in.
     """
 
-    def __init__(self, clock: Clock, not_before: dict[str, float] | None = None, *, limit: int = REVOKED_USERS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        not_before: dict[str, float] | None = None,
+        store: Store | None = None,
+        *,
+        limit: int = REVOKED_USERS,
+    ) -> None:
         self._clock = clock
+        self._store = store
         self._limit = limit
         self._not_before = {} if not_before is None else not_before
 
@@ -66,6 +76,17 @@ class Revocations:
         self._not_before[user] = self._clock.now()
         if len(self._not_before) > self._limit:
             del self._not_before[next(iter(self._not_before))]
+
+    async def stored(self, user: str) -> None:
+        """Wait until the store has what was added last for a user; a ``Problem`` when it can't have it."""
+        since = self._not_before.get(user)
+        if self._store is None or since is None:
+            return
+        try:
+            await self._store.write(Revoke(user, since), Lane.ACK)
+        except StoreError as error:
+            why = f"this counts now, but a restart would forget it: it can't be stored ({error}); try again"
+            raise Problem("unavailable", why, retry_after=RETRY_S) from None
 
     def cover(self, identity: Identity) -> bool:
         """Whether what this identity was proved with has been revoked since."""

@@ -15,6 +15,7 @@ from hubd.core.identity import Identity
 from hubd.core.notification import Notification
 from hubd.core.presence import State
 from hubd.core.users import UserSet
+from hubd.explaining import Explaining
 from hubd.faults import PluginError
 from hubd.hooks.calls import Hooks
 from hubd.hooks.push import Device, PushBackend
@@ -136,6 +137,18 @@ class PluginHub:
             await self._hub.publishing.release(notification, names[start : start + RELEASE_SLICE])
             await asyncio.sleep(0)
 
+    def held(self, reason: str) -> list[tuple[Notification, UserSet]]:
+        """What gates hold for this reason (of what is kept for a digest it is "digest"), and for whom, oldest first.
+
+        With a store it outlives a restart: a plugin that holds asks in ``hubd_startup`` what is to be released.
+        """
+        records = self._hub.delivering.delivery.open.by_key.values()
+        return [
+            (record.notification, users)
+            for record in records
+            if record.has_held and record.notification is not None and (users := record.held.get(reason))
+        ]
+
     def recipients(self, notification: Notification) -> UserSet:
         """Everybody whom a notification was meant for when it was published, without those whom gates kept it from.
 
@@ -147,6 +160,18 @@ class PluginHub:
         for _, users in notification.audience:
             found = found | users
         return found if (kept_from := notification.kept_from) is None else found - kept_from
+
+    async def explain(self, id: str, user: str) -> dict[str, Any] | None:
+        """What became of a notification for a user, as ``GET /api/notifications/{id}/explain`` answers it.
+
+        None: nothing is known of it. ``Problem`` when the store would know, and can't be asked.
+        """
+        try:
+            return await Explaining(self._hub).of_user(id, user, lambda channel: True)
+        except Problem as problem:
+            if problem.code == "not_found":
+                return None
+            raise
 
     # Users
 

@@ -1,7 +1,7 @@
 """Publishing, and what becomes of a single notification: `/api/notifications`."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -16,6 +16,8 @@ from hubd.edge.credentials import Authenticator
 from hubd.edge.http import answer, problem_fields, read_body
 from hubd.edge.limits import Pace
 from hubd.hub import Hub
+from hubd.looking_up import LookUp
+from hubd.scheduled_call import ScheduledCall
 
 BATCH = 1000
 BATCH_SLICE = 20
@@ -31,6 +33,7 @@ class Notifications:
         self._hub = hub
         self._authenticator = authenticator
         self._pace = pace
+        self._look_up = LookUp(hub)
 
     def routes(self) -> list[web.RouteDef]:
         """Where they are."""
@@ -47,10 +50,16 @@ class Notifications:
         fields = await self._publish(await read_body(request), key)
         return answer(fields, fields.pop("status"))
 
-    def publish_at_once(self, headers: CIMultiDictProxy[str], read: Callable[[], Any]) -> dict[str, Any]:
-        """The same where nothing has to be waited for: the fields of the answer, and its ``status``."""
+    def publish_at_once(self, headers: CIMultiDictProxy[str], read: Callable[[], Any]) -> dict[str, Any] | None:
+        """The same where nothing has to be waited for: the fields of the answer, and its ``status``.
+
+        None: it has to be stored first, and nothing was done.
+        """
         key = self._authenticator.server_by(headers, "publish")
-        publish = self._publish(read(), key)
+        draft = self._hub.prepare(read())
+        if self._hub.store is not None and (draft.is_durable or draft.deliver_at is not None):
+            return None
+        publish = self._publish_draft(draft, key)
         try:
             publish.send(None)
         except StopIteration as done:
@@ -81,7 +90,9 @@ class Notifications:
         return answer(answers)
 
     async def _publish(self, body: Any, key: ApiKey) -> dict[str, Any]:
-        draft = self._hub.prepare(body)
+        return await self._publish_draft(self._hub.prepare(body), key)
+
+    async def _publish_draft(self, draft: Draft, key: ApiKey) -> dict[str, Any]:
         _check_channels(draft, key)
         self._pace.take(key.id)
         receipt, duplicate = await self._hub.publish(draft, f"key:{key.id}", allowed=key.channels)
@@ -94,34 +105,64 @@ class Notifications:
         }
 
     async def read(self, request: web.Request) -> web.Response:
-        """The notification, while a ring has it: for servers, and for users whom it was sent to."""
+        """The notification, while anything knows it: for servers, and for users whom it was sent to."""
         caller = await self._authenticator.caller(request)
         id = request.match_info["id"]
         if isinstance(caller, ApiKey):
-            notification = self._of_key(id, caller)
-            channel = next(name for name in notification.channels if caller.channels.match(name))
+            if (scheduled := self._scheduled(id, caller)) is not None:
+                matching = next(filter(caller.channels.match, scheduled.channels), None)
+                return answer(scheduled.fields | ({} if matching is None else {"channel": matching}))
+            notification = await self._of_key(id, caller)
+            channel = next(filter(caller.channels.match, notification.channels))
         else:
-            found = self._hub.sent_to(id, caller.user)
+            found = await self._look_up.for_user(id, caller.user)
             if found is None:
-                raise Problem("not_found", "no such notification, or it isn't kept any more")
+                raise _not_found()
             notification, channel = found
-        return web.Response(body=notification_json(notification, channel), content_type="application/json")
+        return web.Response(body=_as_json(notification, channel), content_type="application/json")
 
     async def retract(self, request: web.Request) -> web.Response:
-        """Take it back."""
+        """Take it back; or see to it that it doesn't go out."""
         key = self._authenticator.server(request, "publish")
         id = request.match_info["id"]
-        notification = self._of_key(id, key)
-        if not all(key.channels.match(name) for name in notification.channels):
-            raise Problem("forbidden", "this key may not publish to all channels of this notification")
-        self._hub.retract(notification)
+        scheduled = self._scheduled(id, key)
+        if scheduled is not None:
+            _check_all(scheduled.channels, key)
+            if await self._hub.scheduling.cancel(scheduled):
+                return answer({"id": id, "retracted": True})
+        notification = await self._of_key(id, key)
+        _check_all(notification.channels, key)
+        await self._look_up.retract(notification)
         return answer({"id": id, "retracted": True})
 
-    def _of_key(self, id: str, key: ApiKey) -> Notification:
-        for notification in self._hub.rings.find_all(id, self._hub.clock.monotonic()):
-            if any(key.channels.match(name) for name in notification.channels):
-                return notification
-        raise Problem("not_found", "no such notification, or it isn't kept any more")
+    def _scheduled(self, id: str, key: ApiKey) -> ScheduledCall | None:
+        """The one with this id that is still to go out, and that this key has to do with."""
+        for call in self._hub.scheduling.find(id):
+            names = call.channels
+            if any(map(key.channels.match, names)) or (not names and call.asked.publisher == f"key:{key.id}"):
+                return call
+        return None
+
+    async def _of_key(self, id: str, key: ApiKey) -> Notification:
+        found = await self._look_up.for_server(id, key.channels.match)
+        if found is None:
+            raise _not_found()
+        return found
+
+
+def _as_json(notification: Notification, channel: str) -> bytes:
+    if notification.cursor:
+        return notification_json(notification, channel)
+    return b'%b,"channel":"%b"}' % (notification.body, channel.encode())  # read out of the store
+
+
+def _not_found() -> Problem:
+    return Problem("not_found", "no such notification, or it isn't kept any more")
+
+
+def _check_all(channels: Iterable[str], key: ApiKey) -> None:
+    if not all(map(key.channels.match, channels)):
+        raise Problem("forbidden", "this key may not publish to all channels of this notification")
 
 
 def _channels_named(body: Any) -> int:

@@ -70,7 +70,9 @@ class Users:
         self._authenticator.server(request, "admin")
         id = _user(request)
         self._tokens.revoke(id)
-        return answer({"user": id, "disconnected": self._hub.revoke(id)})
+        disconnected = self._hub.revoke(id)
+        await self._tokens.revocations.stored(id)
+        return answer({"user": id, "disconnected": disconnected})
 
     async def list_of_user(self, request: web.Request) -> web.Response:
         """A user's durable subscriptions, for the server."""
