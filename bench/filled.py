@@ -6,23 +6,29 @@ Users u0, u1, ... are subscribed to the topic. By the API a million of them woul
 """
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from hubd.cli import main as command
 from hubd.core.subscriptions import Grant
 from hubd.server import Daemon
 
-_begin = Daemon._begin
 
+def fill_first(then: Callable[[Daemon], None] = lambda daemon: None) -> None:
+    """Have daemons begin with these subscriptions, and with whatever else is to be done before they listen."""
+    begin = Daemon._begin
 
-async def _fill_and_begin(daemon: Daemon, dev_key: str) -> Any:
-    """Before it listens."""
-    durables = daemon._edge.hub.durables
-    for number in range(int(os.environ["FILLED_SUBSCRIBERS"])):
-        await durables.put(f"u{number}", os.environ["FILLED_TOPIC"], Grant(by_server=True))
-    return await _begin(daemon, dev_key)
+    async def fill_and_begin(daemon: Daemon, *args: Any) -> Any:
+        topic = os.environ["FILLED_TOPIC"]
+        users = range(int(os.environ["FILLED_SUBSCRIBERS"]))
+        assert daemon._memory is not None
+        daemon._memory.durables.put_back((f"u{number}", topic, Grant(by_server=True)) for number in users)
+        then(daemon)
+        return await begin(daemon, *args)
+
+    Daemon._begin = fill_and_begin  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
-    Daemon._begin = _fill_and_begin  # type: ignore[method-assign]
+    fill_first()
     command(prog_name="hubd")

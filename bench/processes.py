@@ -144,6 +144,7 @@ class Processes:
         before = signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))  # as by timeout(1)
         self._stack.callback(signal.signal, signal.SIGTERM, before)
         self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="hubd-bench-")))
+        self._hubs = 0
         self._secret = secrets.token_urlsafe(48)
         self._api_key = f"hub_bench_{secrets.token_hex(32)}"
         return self
@@ -167,6 +168,8 @@ class Processes:
         """
         command = [sys.executable, "-m", module, "serve", "--port", "0"]
         jwt_key = {"algorithm": "HS256", "key": self._secret}
+        self._hubs += 1
+        settings = {"HUBD_STORE__URL": f"sqlite:///{self._folder}/hub{self._hubs}.db"} | settings
         settings = _HUB_SETTINGS | {"HUBD_AUTH__JWT": json.dumps([jwt_key])} | settings
         if not auth:
             return self._server("hub", [*command, "--dev"], settings)
