@@ -17,6 +17,7 @@ from bench.blocks import ROUNDS, Rounds, take_turns
 from bench.peers import PEERS, Missing
 from bench.processes import BODY_BYTES, Client, Processes, Run, Server
 from bench.results import Results
+from bench.targeted import saved
 
 HUB, LIMIT = "hub", "limit"
 BLOCK_S, SHORT_BLOCK_S = 0.6, 0.3
@@ -67,12 +68,12 @@ def main() -> None:
     peers = options.peers or (SHORT_PEERS if options.short else [HUB, *PEERS])
     block_s = SHORT_BLOCK_S if options.short else BLOCK_S
     results = Results("fanout")
-    for connections in options.connections or ([1000, 10000] if options.short else [1000, 10000, 19000]):
-        with Processes() as processes:
-            contenders = connect(processes, results, peers, connections)
-            for window in options.window:
-                measure(results, contenders, connections, window, options.rounds, block_s)
-    results.save()
+    with saved(results):
+        for connections in options.connections or ([1000, 10000] if options.short else [1000, 10000, 19000]):
+            with Processes() as processes:
+                contenders = connect(processes, results, peers, connections)
+                for window in options.window:
+                    measure(results, contenders, connections, window, options.rounds, block_s)
 
 
 def connect(processes: Processes, results: Results, peers: list[str], connections: int) -> dict[str, Contender]:
@@ -112,7 +113,16 @@ def measure(
     results: Results, contenders: dict[str, Contender], connections: int, window: int, rounds: int, block_s: float
 ) -> None:
     """The rounds of one number of connections and one window."""
-    warm_ups = {name: contender.warm_up(connections, window) for name, contender in contenders.items()}
+    about = f"{connections:,} connections, window {window}"
+    warm_ups = {}
+    for name, contender in list(contenders.items()):
+        try:
+            warm_ups[name] = contender.warm_up(connections, window)
+        except SystemExit as failure:  # a peer that loses something is told, and the others go on
+            if name in (HUB, LIMIT):
+                raise
+            del contenders[name]
+            results.note(f"{about}: {name} was left out from here on, for its load client found it wrong: {failure}")
     broadcasts = max(LEAST_IN_BLOCK, WINDOWS_IN_BLOCK * window, round(block_s / warm_ups[LIMIT].broadcast_ms * 1e3))
 
     def block(name: str) -> Callable[[], Run]:
@@ -120,7 +130,6 @@ def measure(
 
     others = {name: block(name) for name in contenders if name != LIMIT}
     found = take_turns(block(LIMIT), others, lambda run: run.seconds, rounds)
-    about = f"{connections:,} connections, window {window}"
     print(f"\n{about}: {len(found.kept)} rounds, blocks of {broadcasts} broadcasts")
     if found.thrown:
         results.note(f"{about}: {found.thrown} more were thrown out")

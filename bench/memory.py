@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bench.processes import Processes
 from bench.results import Results
+from bench.targeted import saved
 from bench.visitors import TARGET, Publisher, Visitors, plain_server
 
 CONNECTIONS = (1000, 10_000, 19_000)
@@ -26,10 +27,11 @@ def main() -> None:
     results = Results("memory")
     if options.short:
         options.connections, options.transports = [max(options.connections)], ["websocket"]
-    measure(results, options.connections, options.transports, options.subprotocol)
-    results.add("idle connection, RSS", "aiohttp", "KiB", [of_plain(PLAIN)], connections=PLAIN, transport="websocket")
-    results.note("each of a user of its own with a token and one topic; a hub of its own for each figure")
-    results.save()
+    with saved(results):
+        measure(results, options.connections, options.transports, options.subprotocol)
+        plain = of_plain(PLAIN)
+        results.add("idle connection, RSS", "aiohttp", "KiB", [plain], connections=PLAIN, transport="websocket")
+        results.note("each of a user of its own with a token and one topic; a hub of its own for each figure")
 
 
 def measure(results: Results, connections: Sequence[int], transports: Sequence[str], subprotocol: str) -> None:

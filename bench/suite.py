@@ -36,6 +36,7 @@ ALL = (
     "acks",
     "storm",
     "durable",
+    "explain",
     "growth",
     "slow_consumer",
     "hostile",

@@ -1,5 +1,6 @@
 """What shows that a notification arrived where nobody acks: the answer to a ping behind it, a poll's next cursor."""
 
+from collections import OrderedDict
 from itertools import islice
 
 from hubd.core.connection import Connection
@@ -8,8 +9,8 @@ from hubd.delivering import Delivering
 
 LOOK_BACK = 1000
 """How many ring entries are looked at to find what an answer brings."""
-HANDED_KEPT = 8
-"""Of how many answers to a user's polls it is remembered what they brought."""
+HANDED_KEPT = 100_000
+"""Of how many answers to polls it is remembered what they brought."""
 
 
 class Arrivals:
@@ -19,6 +20,8 @@ class Arrivals:
         self._delivering = delivering
         self._rings = rings
         self._answers = 0
+        self._handed: OrderedDict[int, tuple[int, tuple[int, ...]]] = OrderedDict()
+        """By the number of an answer: to which user (by number) it went, and the sequence numbers of what was in it."""
 
     def pong(self, connection: Connection, sequence: int) -> None:
         """A connection answered the ping that went out right behind a notification."""
@@ -43,16 +46,15 @@ class Arrivals:
         if not found:
             return 0
         self._answers += 1
-        if user.handed is None:
-            user.handed = {}
-        elif len(user.handed) == HANDED_KEPT:
-            del user.handed[next(iter(user.handed))]
-        user.handed[self._answers] = found
+        self._handed[self._answers] = user.number, found
+        if len(self._handed) > HANDED_KEPT:
+            self._handed.popitem(last=False)
         return self._answers
 
     def answer_arrived(self, connection: Connection, answer: int) -> None:
         """The user's next poll brings the cursor of that answer: he has got it."""
-        user = connection.user
-        if user is not None and user.handed is not None:
-            for sequence in user.handed.pop(answer, ()):
-                self._delivering.proved(sequence, user.number)
+        number, sequences = self._handed.get(answer, (None, ()))
+        if connection.user is not None and connection.user.number == number:
+            del self._handed[answer]
+            for sequence in sequences:
+                self._delivering.proved(sequence, number)

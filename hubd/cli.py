@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from hubd import __version__
+from hubd.commands.explaining import explain
 from hubd.commands.keys import gen_key, gen_token
 from hubd.commands.of_plugins import ABOUT, Commands, take_config
 from hubd.commands.publishing import publish
@@ -34,6 +35,7 @@ def main() -> None:
     Try it:
       hubd serve --dev
       hubd publish --key KEY --to user:42 --title "It works"      (serve --dev prints a KEY)
+      hubd explain --key KEY ID 42                                did user 42 get it, and if not, why?
 
     \b
     Set it up:
@@ -51,5 +53,5 @@ def main() -> None:
     """
 
 
-for command in (serve, publish, check_config, default_config, reload, gen_key, gen_token, plugins):
+for command in (serve, publish, explain, check_config, default_config, reload, gen_key, gen_token, plugins):
     main.add_command(command)

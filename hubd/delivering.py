@@ -49,6 +49,10 @@ class Handle(Protocol):
         ...
 
 
+CallLater = Callable[[float, Callable[[], None]], Handle]
+"""Has a function called after so many seconds."""
+
+
 class Delivering:
     """Follows what is published. ``call_later(seconds, function)`` is the loop's; without it ``wake`` has to be called.
 
@@ -67,7 +71,7 @@ class Delivering:
         settle_presence: Callable[[float], None],
         store: Store | None = None,
         pusher: Pusher | None = None,
-        call_later: Callable[[float, Callable[[], None]], Handle] | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         self._clock = clock
         self._ids = ids
@@ -164,10 +168,9 @@ class Delivering:
             self._take_in_joined(record, channels)
         moment = self.moment()
         record.sequence = sequence
-        if len(notification.verdicts) > record.heard:
-            for fact in record.judge(notification.verdicts, moment.wall):
-                if record.is_stored:  # they are about those who have joined since
-                    self.fact(record, fact)
+        facts = record.judge(notification.verdicts, moment.wall) if len(notification.verdicts) > record.heard else ()
+        if record.is_stored:  # what was judged now is about those who have joined since
+            self.delivery.judged_late(record, facts, moment)
         live = self._audiences.reached(notification, channels)
         plain = self._registry.plain.users
         self._settle_presence(moment.mono)
@@ -241,10 +244,9 @@ class Delivering:
             if record.notification is not None and record.milestones.of(number) == PENDING
         ]
 
-    def bringing(self, notification: Notification, number: int) -> None:
-        """It is being brought to him: ``release`` follows, or ``not_brought``."""
-        if notification.record is not None:
-            self.delivery.bringing(notification.record, number)
+    def bringing(self, notification: Notification, number: int) -> bool:
+        """It is being brought to him: ``release`` follows, or ``not_brought``; False: it is already, or needn't be."""
+        return notification.record is not None and self.delivery.bringing(notification.record, number)
 
     def not_brought(self, notification: Notification, number: int) -> None:
         """It could not be."""

@@ -47,10 +47,11 @@ def connection_steps(
     if written:
         others = [step for step in others if step["reason"] not in ("started_after", "not_subscribed")]
     elif not any(visit.came_at < record.sequence <= visit.gone_at for visit in visits):
-        others += _gone_before(record, visits)
+        others += _gone_before(record, number, visits)
     milestone = None if number is None else record.milestones.of(number)
     if milestone == "live_sent" and not written:
         written = [{"at": _published_at(record), "step": "written", "connection": None}]
+        others = [step for step in others if step["reason"] != "absent"]
     if milestone == "acked" or any(step["step"] == "released" for step in steps):
         others = []
     return written[:_WRITTEN] + list(islice(_first_of_each(others), 2 * _OTHERS))
@@ -112,15 +113,18 @@ def _why_not(record: Record, visit: Visit) -> str:
     return "not_subscribed" if any(not name.startswith("user:") for name in record.channels) else ""
 
 
-def _gone_before(record: Record, visits: Sequence[Visit]) -> list[Fields]:
+def _gone_before(record: Record, number: int | None, visits: Sequence[Visit]) -> list[Fields]:
     """He had no connection: when the last one ended, and why."""
+    published = _published_at(record)
     before = [visit for visit in visits if visit.gone_at < record.sequence]
-    if not before:
+    if before:
+        last = max(before, key=lambda visit: visit.ended_at)
+        ended = round(last.ended_at * 1000)
+        return [_not_written(last, ended, "gone") | {"before_s": max(0.0, (published - ended) / 1000)}]
+    if number is None or number not in record.everybody:
         return []
-    last = max(before, key=lambda visit: visit.ended_at)
-    ended = round(last.ended_at * 1000)
-    gone = _not_written(last, ended, "gone")
-    return [gone | {"before_s": max(0.0, (_published_at(record) - ended) / 1000)}]
+    nothing = {"connection": None, "transport": None, "visibility": None}
+    return [{"at": published, "step": "not_written", **nothing, "reason": "absent", "why": None}]
 
 
 def _not_written(visit: Visit, at: int, reason: str) -> Fields:

@@ -109,6 +109,7 @@ def _written(step: Fields, user: str) -> str:
 
 _NOT_WRITTEN = {
     "gone": "{user} had no connection: the last one, {connection}, had ended {before} before ({why}).",
+    "absent": "No connection of {user} is known that was there then.",
     "not_subscribed": "Not sent to {connection}: it was there, but wasn't subscribed to any of the channels then.",
     "started_after": "Not sent to {connection}: it came later, and asked for nothing from before (no cursor, or a later"
     " one).",

@@ -20,7 +20,7 @@ from hubd.core.registry import Registry
 from hubd.core.subscriptions import Grant
 from hubd.core.watch import LISTED, Watches
 from hubd.counts import Counts
-from hubd.delivering import Delivering, Handle, Pusher
+from hubd.delivering import CallLater, Delivering, Pusher
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
@@ -29,7 +29,8 @@ from hubd.memory import Memory
 from hubd.publishing import Publishing
 from hubd.pump import Pump
 from hubd.scheduling import Scheduling
-from hubd.storing import Store, StoreError, Written, unavailable
+from hubd.storing import Store, Written
+from hubd.tasks import at_once
 
 log = logging.getLogger("hubd")
 
@@ -56,7 +57,7 @@ class Hub:
         hooks: Hooks | None = None,
         store: Store | None = None,
         pusher: Pusher | None = None,
-        call_later: Callable[[float, Callable[[], None]], Handle] | None = None,
+        call_later: CallLater | None = None,
     ) -> None:
         limits = config.limits
         self._memory = memory = memory or Memory(config, clock, ids.epoch())
@@ -70,8 +71,30 @@ class Hub:
         self.durables = memory.durables
         self.hooks = hooks or Hooks(clock)
         self.observers = Observers(self.hooks, clock)
-        self.attendance = Attendance(
-            clock=clock,
+        self.attendance = self._make_attendance(config, memory)
+        self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
+        self.on_presence: list[Callable[[str, State, State], None]] = []
+        self.attendance.sequence = memory.sequence
+        self.attendance.on_came = self._on_came
+        self.store = store
+        self.delivering = self._make_delivering(config, pusher, call_later)
+        self.arrivals = Arrivals(self.delivering, self.rings)
+        self.rings.replayed = self.delivering.replayed
+        self.in_background: Callable[[Coroutine[Any, Any, Any], str], Any] = at_once
+        """Runs what nobody waits for."""
+        self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
+        self.scheduling = self.publishing.scheduling = self._make_scheduling(call_later)
+        # The way of a notification, without a detour.
+        self.prepare = self.publishing.prepare
+        self.publish = self.publishing.publish
+        self.retract = self.publishing.retract
+        self.rates = self.publishing.rates
+        self._answers = memory.answers
+        self.apply(config)
+
+    def _make_attendance(self, config: Config, memory: Memory) -> Attendance:
+        return Attendance(
+            clock=self.clock,
             epoch=memory.epoch,
             rings=self.rings,
             registry=self.registry,
@@ -82,44 +105,31 @@ class Hub:
             counts=self.counts,
             observers=self.observers,
         )
-        self.pump = Pump(call_soon, limits.queue_bytes, self._on_slow, self.attendance.read_on, self.counts)
-        self.on_presence: list[Callable[[str, State, State], None]] = []
-        self.attendance.sequence = memory.sequence
-        self.attendance.on_came = self._on_came
-        self.store = store
-        self.delivering = Delivering(
-            clock=clock,
-            ids=ids,
+
+    def _make_delivering(self, config: Config, pusher: Pusher | None, call_later: CallLater | None) -> Delivering:
+        return Delivering(
+            clock=self.clock,
+            ids=self.ids,
             numbers=self.numbers,
             registry=self.registry,
             durables=self.durables,
             config=config,
             settle_presence=self._settle_presence,
-            store=store,
+            store=self.store,
             pusher=pusher,
             call_later=call_later,
         )
-        self.arrivals = Arrivals(self.delivering, self.rings)
-        self.rings.replayed = self.delivering.replayed
-        self.in_background: Callable[[Coroutine[Any, Any, Any], str], Any] = _at_once
-        """Runs what nobody waits for."""
-        self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
-        self.scheduling = self.publishing.scheduling = Scheduling(
-            clock=clock,
-            store=store,
-            new_key=ids.publication,
+
+    def _make_scheduling(self, call_later: CallLater | None) -> Scheduling:
+        return Scheduling(
+            clock=self.clock,
+            store=self.store,
+            new_key=self.ids.publication,
             cursor=self.attendance.cursor,
             publish=self.publishing.carry_out,
             run=lambda work, name: self.in_background(work, name),  # noqa: PLW0108 - it is set later
             call_later=call_later,
         )
-        # The way of a notification, without a detour.
-        self.prepare = self.publishing.prepare
-        self.publish = self.publishing.publish
-        self.retract = self.publishing.retract
-        self.rates = self.publishing.rates
-        self._answers = memory.answers
-        self.apply(config)
 
     def _make_publishing(self, config: Config, memory: Memory, broker: Broker) -> Publishing:
         return Publishing(
@@ -153,7 +163,7 @@ class Hub:
 
     @property
     def publishes_at_once(self) -> bool:
-        """Whether a publish has nobody to wait for: no plugin on its way, no broker elsewhere, no call that waits."""
+        """Whether a publish waits for nothing but the store: no plugin is on its way, and no broker elsewhere."""
         hooks = self.hooks
         return type(self.publishing._broker) is LocalBroker and not (
             hooks.authorize_publish.impls
@@ -161,7 +171,6 @@ class Hub:
             or hooks.resolve_audience.impls
             or hooks.filter_recipients.impls
             or hooks.store_notification.impls
-            or self._answers.under_way
         )
 
     @property
@@ -377,22 +386,3 @@ class Hub:
         self.scheduling.wake()
         for connection in self.watches.tell():
             self.pump.schedule(connection)
-
-
-def _at_once(work: Coroutine[Any, Any, Any], name: str) -> None:
-    """Run what needn't wait for anything; it is broken off where it does."""
-    try:
-        work.send(None)
-    except StopIteration:
-        return
-    work.close()
-    raise RuntimeError(f"{name} has to wait for something, and nobody is there to run it")
-
-
-async def stored(waiting: Sequence[Written]) -> None:
-    """Wait until all of it is on the disk; a ``Problem`` when it isn't."""
-    try:
-        for future in waiting:
-            await future
-    except StoreError as error:
-        raise unavailable(str(error)) from None

@@ -10,7 +10,9 @@ from hubd.core.notification import Priority
 from hubd.core.presence import State
 from hubd.counts import Counts, Histogram
 from hubd.logs import TALLY
+from hubd.metric_delivery import DELIVERY
 from hubd.metric_kinds import Kind, Labels, Metric, Number
+from hubd.metric_store import STORE
 
 
 def _each(counted: Mapping[Any, int], known: Iterable[str] = ()) -> dict[Labels, Number]:
@@ -160,6 +162,8 @@ METRICS = (
         lambda now: _each(now.counts.gaps, ("evicted", "epoch", "bad_cursor")),
         ("reason",),
     ),
+    *DELIVERY,
+    *STORE,
     # Latency
     Metric(
         "hubd_loop_lag_seconds",

@@ -66,8 +66,15 @@ class Publisher:
 
     async def publish(self, body: dict[str, Any]) -> dict[str, Any]:
         """Publish one; gives the hub's answer. ``PublishError`` when it refuses, or can't be reached for long."""
-        answer = await self._post("/api/notifications", json.dumps(body).encode())
+        answer = await self._ask("POST", "/api/notifications", data=json.dumps(body).encode())
         if answer.status not in _ACCEPTED or not isinstance(answer.body, dict):
+            raise PublishError(_refusal(answer.status, answer.body))
+        return answer.body
+
+    async def read(self, path: str, query: dict[str, str]) -> dict[str, Any]:
+        """What the hub has there; ``PublishError`` when it refuses, or can't be reached for long."""
+        answer = await self._ask("GET", path, params=query)
+        if answer.status != HTTPStatus.OK or not isinstance(answer.body, dict):
             raise PublishError(_refusal(answer.status, answer.body))
         return answer.body
 
@@ -120,7 +127,8 @@ class Publisher:
         results: dict[int, Any] = {}
         waiting = list(items)
         while True:
-            answer = await self._post("/api/notifications/batch", b"[" + b",".join(i.body for i in waiting) + b"]")
+            data = b"[" + b",".join(i.body for i in waiting) + b"]"
+            answer = await self._ask("POST", "/api/notifications/batch", data=data)
             if not _is_batch_answer(answer.body, len(waiting)):
                 return answer
             results.update((item.number, result) for item, result in zip(waiting, answer.body, strict=True))
@@ -134,13 +142,13 @@ class Publisher:
             waiting = again
             await asyncio.sleep(pause)
 
-    async def _post(self, path: str, body: bytes) -> Answer:
+    async def _ask(self, method: str, path: str, **sent: Any) -> Answer:
         """Send one request until it gets an answer that isn't "try again"."""
         patience = _Patience(self._retry_for)
         while True:
             try:
                 # Not following redirects: the key is meant for this address alone.
-                async with self._session.post(self._url + path, data=body, allow_redirects=False) as response:
+                async with self._session.request(method, self._url + path, allow_redirects=False, **sent) as response:
                     answer = Answer(response.status, _decoded(await response.read()))
                     if answer.status not in _TRY_AGAIN:
                         return answer

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from hubd.clock import Clock
 from hubd.core.channel import parse_channel
 from hubd.core.errors import Problem
+from hubd.core.milestones import ACKED
 from hubd.core.notification import Notification
 from hubd.core.record import Record
 from hubd.core.stored import Fact
@@ -51,7 +52,11 @@ class Releasing:
             await self._keep(record, before, numbers)
             if _is_retracted(notification):  # meanwhile
                 self._delivering.delivery.retracted(record, self._delivering.moment())
+                self._delivering.close(record)
                 return self._nothing(notification)
+            moment = self._delivering.moment()
+            for number in before.milestones.at(ACKED) & numbers:  # meanwhile, too
+                self._delivering.delivery.acked(record, number, moment)
         self._delivering.release(notification, numbers)
         return await self._send(made)
 
@@ -67,7 +72,8 @@ class Releasing:
     async def bring(self, notification: Notification, user: str) -> None:
         """A critical one that nothing could reach this user with: now he is here."""
         number = self._numbers.number_of(user)
-        self._delivering.bringing(notification, number)
+        if not self._delivering.bringing(notification, number):
+            return
         try:
             await self.release(notification, [user])
         except Problem:

@@ -183,15 +183,19 @@ class Scheduling:
 
     def wake(self) -> None:
         """Carry out what is due. Also once a second: the wall clock may have been set, or the store works again."""
-        self._timer_at = inf
         self._start_due()
         self._set_timer()
+
+    def _on_timer(self) -> None:
+        self._timer, self._timer_at = None, inf
+        self.wake()
 
     def stop(self) -> None:
         """Nothing more goes out; what waits is in the store."""
         self._is_stopped = True
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
 
     def _start_due(self) -> None:
         if self._is_starting:  # what doesn't have to wait is done before `_run` returns
@@ -323,4 +327,4 @@ class Scheduling:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer_at = at
-            self._timer = self._call_later(min(wait, LONGEST_TIMER_S), self.wake)
+            self._timer = self._call_later(min(wait, LONGEST_TIMER_S), self._on_timer)

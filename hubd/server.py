@@ -10,7 +10,6 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from random import SystemRandom
 from typing import Any, Protocol
 
@@ -19,6 +18,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from hubd import logs
 from hubd.claim import Claim
+from hubd.claiming import claim_saved
 from hubd.clock import SystemClock
 from hubd.collecting import Collecting
 from hubd.config import Config
@@ -48,8 +48,6 @@ from hubd.tasks import Tasks
 
 DRAIN_MOST_S = 3600.0
 """The longest drain_s that the config allows."""
-SAVING_S = 15.0
-"""How long the hub before may take to save, once its drain_s is over, before it isn't waited for any more."""
 PLUGINS_S = 10.0
 """How long all plugins together may take to shut down."""
 FLUSH_S = 2.0
@@ -149,7 +147,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(logs.on_loop_fault)
         self._listen_to_signals(loop)  # first: from the moment on in which the saved file is gone, a stop saves again
-        self._saved = await self._claim_saved()
+        self._saved, self._claim = await claim_saved(self._config, self._clock, self._stop)
         if self._stop.is_set():
             return 0
         random = SystemRandom()
@@ -216,40 +214,6 @@ class Daemon:
         """A database or a plugin may take its time to start: whoever stops the hub meanwhile needn't wait for that."""
         await self._stop.wait()
         starting.cancel()
-
-    async def _claim_saved(self) -> Path | None:
-        """Where to load and save what a hub remembers: None for nowhere, also when another hub does so there.
-
-        One that is just stopping is waited for, as what it leaves is for us.
-        """
-        path = saved_path(self._config)
-        if path is None:
-            return None
-        try:
-            self._claim = Claim(path)
-            if await self._wait_for_predecessor(self._claim, path):
-                return path
-        except OSError as error:  # also where the file system knows no locks
-            log_event(log, "saving_uncertain", file=str(path), reason=error.strerror or str(error))
-            return path
-        if not self._stop.is_set():
-            log_event(log, "saved_file_in_use", file=str(path))
-        self._claim.close()
-        self._claim = None
-        return None
-
-    async def _wait_for_predecessor(self, claim: Claim, path: Path) -> bool:
-        """Whether we have it, at once or after the hub before has gone."""
-        until = self._clock.monotonic() + self._config.server.drain_s + SAVING_S
-        told = False
-        while not claim.take():
-            if self._stop.is_set() or not claim.is_holder_stopping() or self._clock.monotonic() > until:
-                return False
-            if not told:
-                log_event(log, "predecessor_stopping", file=str(path))
-                told = True
-            await asyncio.sleep(0.05)
-        return True
 
     def _build(self, ids: Ids, random: SystemRandom) -> tuple[Hub, str]:
         """Make the hub and its edge; gives it, and dev mode's API key."""

@@ -64,6 +64,7 @@ class Storekeeper:
         """Store what still waits, and end. Whatever writes must have ended."""
         if hub is not None:
             hub.delivering.stop()
+            hub.scheduling.stop()
         if self._opened is not None:
             await self._opened.close(CLOSE_S)
         await self._tasks.close()

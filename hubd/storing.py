@@ -79,3 +79,12 @@ class Store(Protocol):
     async def close(self, within_s: float) -> None:
         """Store what waits, and end."""
         ...
+
+
+async def all_written(waiting: Sequence[Written]) -> None:
+    """Wait until all of it is on the disk; a ``Problem`` when it isn't and won't be."""
+    try:
+        for future in waiting:
+            await future
+    except StoreError as error:
+        raise unavailable(str(error)) from None

@@ -70,7 +70,7 @@ def _memory_of(store: Store, loaded: Loaded, config: Config, clock: Clock, numbe
 
 def _not_stored(memory: Memory, loaded: Loaded, clock: Clock) -> Iterable[Write]:
     """What the memory has, and the store hasn't."""
-    known = {(user, topic) for user, topic, _ in loaded.subscriptions}
+    known = dict.fromkeys((user, topic) for user, topic, _ in loaded.subscriptions)
     for user, topic, grant in memory.durables.all():
         if (user, topic) not in known:
             grant.stored_at = grant.checked_at
@@ -79,7 +79,7 @@ def _not_stored(memory: Memory, loaded: Loaded, clock: Clock) -> Iterable[Write]
     for user, since in memory.revoked.items():
         if stored.get(user) != since:
             yield Revoke(user, since)
-    answers = {(one.table, one.publisher, one.id) for one in loaded.answers}
+    answers = dict.fromkeys((one.table, one.publisher, one.id) for one in loaded.answers)
     since_start = clock.now() - clock.monotonic()
     for table, key, answered in memory.answers.answered():
         if (table, *key) not in answers:

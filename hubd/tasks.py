@@ -45,3 +45,13 @@ class Tasks:
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
+
+
+def at_once(work: Coroutine[Any, Any, Any], name: str) -> None:
+    """Run what shouldn't have to wait for anything; it is broken off where it does."""
+    try:
+        work.send(None)
+    except StopIteration:
+        return
+    work.close()
+    raise RuntimeError(f"{name} has to wait for something, and nobody is there to run it")

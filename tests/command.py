@@ -19,9 +19,10 @@ class Done(NamedTuple):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What a process gets to see: nothing of ours; and nothing is saved, which the next one would load."""
+    """What a process gets to see: nothing of ours; and nothing is stored or saved, which the next one would load."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBD_")}
-    return clean | {"PYTHONPATH": str(ROOT), "HUBD_REPLAY__SAVED_FILE": "off"} | more
+    nothing_kept = {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"}
+    return clean | {"PYTHONPATH": str(ROOT)} | nothing_kept | more
 
 
 def hubd(*arguments: str, cwd: Path | None = None, **environ: str) -> Done:

@@ -66,11 +66,13 @@ FLOORS = {
     "hubd.egress_guard": EDGE,
     "hubd.metric_delivery": EDGE,
     "hubd.metric_kinds": EDGE,
+    "hubd.metric_store": EDGE,
     "hubd.metric_table": EDGE,
     "hubd.metrics": EDGE,
     "hubd.store": EDGE,
     "hubd.survey": EDGE,
     "hubd.__main__": TOP,
+    "hubd.claiming": TOP,
     "hubd.cli": TOP,
     "hubd.commands": TOP,
     "hubd.control": TOP,
@@ -265,13 +267,23 @@ def plugged(modules: list[Module]) -> list[str]:
     ]
 
 
+WAITS_FOR_ANSWERS = {
+    "hubd.delivering",
+    "hubd.idempotency",
+    "hubd.looking_up",
+    "hubd.scheduling",
+    "hubd.stored_subscriptions",
+    "hubd.taking_up",
+}
+
+
 def networked(modules: list[Module]) -> list[str]:
     """Below the edge nobody knows of HTTP and sockets; the hub doesn't even know asyncio, but to wait for an answer."""
     broken = []
     for found in modules:
         floor = found.floor or TOP
         refused = NETWORK if floor <= HUB else set()
-        if floor == HUB and found.name != "hubd.idempotency":
+        if floor == HUB and found.name not in WAITS_FOR_ANSWERS:
             refused = refused | {"asyncio"}
         if found.name == "hubd.config_checks":
             refused = refused - {"urllib"}  # urllib.parse takes addresses apart

@@ -27,6 +27,7 @@ async def test_the_welcome_says_who_one_is_and_where_one_stands() -> None:
             "cursor": world.cursor(3),
             "topics": ["b", "a"],
             "ping_s": 20,
+            "attention_s": 1800,
         }
     ]
     assert connection.live

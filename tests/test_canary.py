@@ -11,7 +11,7 @@ import ssl
 import sys
 import urllib.parse
 from asyncio.subprocess import PIPE, create_subprocess_exec
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from hubd.edge.keys import new_key
 from tests.canaries import HOST, PIECE, WORD, Canaries, Hub, config_text
 from tests.command import ROOT, environment, with_plugins
 from tests.edge.ws_client import BINARY, JSON, MSGPACK, TEXT, Refused, masked
+from tests.store.postgres_server import PostgresServer
 
 
 def test_a_canary_is_found_in_every_form() -> None:
@@ -41,8 +42,15 @@ def test_a_canary_is_found_in_every_form() -> None:
     assert canaries.found_in("all is well") == set()
 
 
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[PostgresServer]:
+    server = PostgresServer()
+    yield server
+    server.remove()
+
+
 @pytest.fixture(params=["plain", "json"])
-async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Hub]:
+async def hub(request: pytest.FixtureRequest, tmp_path: Path, postgres: PostgresServer) -> AsyncIterator[Hub]:
     canaries = Canaries()
     secret = canaries.plain("secret") * 3
     key, digest = new_key("backend")
@@ -50,9 +58,10 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[H
     canaries.keep("digest", digest)
     config = tmp_path / "config.toml"
     config.write_text(config_text(canaries, secret, digest, request.param))
+    database = f"127.0.0.1:{postgres.port}/{postgres.new_database()}"
     environ = environment(
         HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY=canaries.plain("vapid"),
-        HUBD_STORE__URL=f"postgresql://hubd:{canaries.plain('password')}@127.0.0.1:1/hubd",
+        HUBD_STORE__URL=f"postgresql://hubd:{canaries.plain('password')}@{database}",
         PYTHONASYNCIODEBUG="1" if request.param == "json" else "",
         PYTHONPATH=with_plugins(tmp_path, "webpush"),
     )

@@ -101,6 +101,7 @@ def test_check_config_notes_a_key_that_others_can_read(tmp_path: Path) -> None:
         ("gen-key", "vapid"),
         ("gen-token", "[[auth.jwt]]"),
         ("publish", "hubd publish --stdin"),
+        ("explain", "what plugins said of it"),
         ("plugins", "in which they are called"),
     ],
 )

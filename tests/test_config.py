@@ -31,14 +31,14 @@ def test_without_anything_the_protocols_defaults_count() -> None:
         "message_bytes": 32768, "body_bytes": 4194304, "frame_bytes": 65536, "frames_per_s": 100, "json_depth": 16,
         "json_keys": 256, "connections": 0, "per_user": 20, "per_ip": 1000, "unauthenticated": 500,
         "subscriptions": 100, "queue_bytes": 262144, "auth_s": 5, "ping_s": 25, "pong_s": 10, "publish_per_s": 0,
-        "id_window_s": 86400, "id_entries": 1000000,
+        "id_window_s": 86400, "id_entries": 1000000, "scheduled": 100000, "scheduled_bytes": 268435456,
     }  # fmt: skip
     assert config.replay.model_dump() == {
         "per_channel": 100, "ttl_s": 300, "max_bytes": 268435456, "saved_file": ""
     }  # fmt: skip
     assert config.delivery.model_dump() == {
         "push_delay_s": 7, "grace_s": 5, "attention_ttl_s": 1800, "plain_ack": "alive",
-        "open_entries": 100000, "explain_s": 86400, "explain_bytes": 67108864,
+        "open_entries": 100000, "open_bytes": 268435456, "explain_s": 86400, "explain_bytes": 67108864,
     }  # fmt: skip
     assert config.types["default"].model_dump() == {
         "priority": "important", "persistence": "bufferable", "ttl_s": 86400, "batch_s": 0, "toast": True,

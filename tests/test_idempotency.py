@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from hubd.core.errors import Problem
-from hubd.idempotency import Idempotency
+from hubd.idempotency import Answered, Idempotency
 from hubd.testing import FakeClock
 
 WINDOW_S = 100.0
@@ -315,3 +315,15 @@ async def test_what_is_under_way_has_no_answer_to_be_put_back() -> None:
     desk.work.gate.set()
     await call
     assert [(table, key) for table, key, _ in desk.once.answered()] == [("", ("backend", "a"))]
+
+
+async def test_one_that_is_put_back_in_place_of_an_older_one_goes_last() -> None:
+    clock = FakeClock()
+    once: Idempotency[str] = Idempotency(clock, WINDOW_S, 2)
+    for id in ("a", "b", "a"):
+        clock.advance(1)
+        once.put_back("t", ("p", id), Answered(b"", f"{id} at {clock.monotonic():g}", clock.monotonic()))
+    assert [(key[1], known.answer) for _, key, known in once.answered()] == [("b", "b at 1002"), ("a", "a at 1003")]
+    clock.advance(WINDOW_S - 1)
+    once.expire()
+    assert [key[1] for _, key, _ in once.answered()] == ["a"]

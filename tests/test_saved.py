@@ -42,7 +42,7 @@ async def test_a_client_never_notices(path: Path) -> None:
     assert ids_of(frames) == ["n3", "n4", "n5"]
     assert frames[0] == {
         "hub": "welcome", "user": "ada", "cursor": hub.attendance.cursor(2), "topics": ["t"], "ping_s": 25,
-        "recovered": True,
+        "attention_s": 1800, "recovered": True,
     }  # fmt: skip
     assert (await publish(later, "t", id="n6")).cursor == hub.attendance.cursor(6)
     assert ids_of(resumed(later, "ada", ("t",), 5)) == ["n6"]
@@ -98,7 +98,7 @@ async def test_everything_of_a_notification(path: Path) -> None:
     mine = hub.rings.find("x", clock.monotonic())
     its = later.rings.find("x", later_clock.monotonic())
     assert mine is not None and its is not None and its is not mine
-    names = set(type(mine).__slots__) - {"expires_at", "kept_at", "audience", "frames", "is_ours"}
+    names = set(type(mine).__slots__) - {"expires_at", "kept_at", "audience", "frames", "is_ours", "record"}
     assert {name: getattr(its, name) for name in names} == {name: getattr(mine, name) for name in names}
     assert its.expires_at - later_clock.monotonic() == mine.expires_at - clock.monotonic() == 100.5
 

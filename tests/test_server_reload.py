@@ -88,13 +88,13 @@ async def test_a_signal_changes_keys_and_limits_and_drops_nobody(world: World) -
 
 async def test_the_command_says_what_changed_and_what_needs_a_restart(world: World) -> None:
     daemon = await world.start(config())
-    world.path.write_text('store.url = "sqlite:///other.db"\n' + config(ping_s=7))
+    world.path.write_text("server.admin_port = 1\n" + config(ping_s=7))
     done = await world.command()
     assert done == Done(
         0,
         f"reloaded (process {daemon.process.pid}, http://127.0.0.1:{daemon.port}, {world.path});"
         " changed: limits.ping_s\n",
-        "note: store.url needs a restart, and stays as it was until then\n",
+        "note: server.admin_port needs a restart, and stays as it was until then\n",
     )
     await daemon.said("restart_needed")
     again = await world.command()

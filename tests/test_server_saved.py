@@ -20,6 +20,7 @@ from tests.command import HUBD, environment
 from tests.edge.ws_client import JSON, Client
 
 HOST = "127.0.0.1"
+STORED = {"HUBD_REPLAY__SAVED_FILE": "", "HUBD_STORE__URL": "sqlite:///hubd.db"}
 
 
 class Daemon:
@@ -34,7 +35,7 @@ class Daemon:
     async def begin(self, *, port: int = 0, **environ: str) -> Process:
         self.process = await create_subprocess_exec(
             *HUBD, "serve", "--dev", "--port", str(port), stdout=PIPE, stderr=PIPE, cwd=self.folder,
-            env=environment(HUBD_REPLAY__SAVED_FILE="", **environ),
+            env=environment(**STORED | environ),
         )  # fmt: skip
         return self.process
 
@@ -88,12 +89,13 @@ async def test_stopped_and_started_again(daemon: Daemon) -> None:
     answers = [await daemon.publish(f"n{place}") for place in range(1, 4)]
     assert await daemon.stop() == 0
     assert "saved: " in daemon.said
-    assert sorted(os.listdir(daemon.folder)) == ["hubd.db.rings", "hubd.db.rings.lock"]
+    stored = ["hubd.db", "hubd.db.lock"]
+    assert sorted(os.listdir(daemon.folder)) == [*stored, "hubd.db.rings", "hubd.db.rings.lock"]
     assert stat.S_IMODE(daemon.file.stat().st_mode) == 0o600
 
     await daemon.start()
     assert "loaded: " in daemon.said
-    assert os.listdir(daemon.folder) == ["hubd.db.rings.lock"], "it is loaded once"
+    assert not daemon.file.exists(), "it is loaded once"
     welcome, *frames = await daemon.resume(answers[0]["cursor"], 3)
     assert (welcome["recovered"], [frame["id"] for frame in frames]) == (True, ["n2", "n3"])
     assert await daemon.publish("n3") == answers[2] | {"duplicate": True}
@@ -152,16 +154,31 @@ async def test_signals_to_one_that_waits(daemon: Daemon, tmp_path: Path) -> None
     claim.close()
 
 
-async def test_two_in_one_folder(daemon: Daemon, tmp_path: Path) -> None:
+async def test_two_in_one_folder_without_a_store(daemon: Daemon, tmp_path: Path) -> None:
     """The second is a hub by itself: it takes nothing, and leaves nothing."""
-    await daemon.start()
+    without = {"HUBD_STORE__URL": "off", "HUBD_REPLAY__SAVED_FILE": "hubd.db.rings"}
+    await daemon.start(**without)
     answer = await daemon.publish("n1")
     second = Daemon(tmp_path)
-    await second.start()
+    await second.start(**without)
     assert "saved_file_in_use: " in second.said
     await second.publish("m1")
     assert await second.stop() == 0
     assert not daemon.file.exists()
+    assert await daemon.stop() == 0
+    await daemon.start(**without)
+    welcome, *_ = await daemon.resume(answer["cursor"], 1)
+    assert welcome["recovered"] is True
+
+
+async def test_two_with_one_store(daemon: Daemon, tmp_path: Path) -> None:
+    """There is no second one, and it says so soon: the first doesn't stop."""
+    await daemon.start()
+    answer = await daemon.publish("n1")
+    process = await Daemon(tmp_path).begin()
+    out, err = await asyncio.wait_for(process.communicate(), 20)
+    assert (process.returncode, out) == (1, b"")
+    assert err.decode().splitlines()[-1] == "hubd: the store can't be used: another hub uses this database"
     assert await daemon.stop() == 0
     await daemon.start()
     welcome, *_ = await daemon.resume(answer["cursor"], 1)
@@ -210,7 +227,7 @@ async def test_nobody_reads_the_ready_line(daemon: Daemon) -> None:
     with open("/dev/full", "w") as full:
         daemon.process = await create_subprocess_exec(
             *HUBD, "serve", "--dev", "--port", "0", stdout=full, stderr=PIPE, cwd=daemon.folder,
-            env=environment(HUBD_REPLAY__SAVED_FILE=""),
+            env=environment(**STORED),
         )  # fmt: skip
     assert daemon.process.stderr is not None
     await asyncio.wait_for(daemon.process.stderr.readuntil(b"Bearer "), 20)
@@ -220,7 +237,7 @@ async def test_nobody_reads_the_ready_line(daemon: Daemon) -> None:
 
 
 async def test_a_folder_that_cant_be_written_to_is_said_and_the_stop_is_a_clean_one(daemon: Daemon) -> None:
-    await daemon.start(HUBD_STORE__URL="sqlite:///missing/hubd.db")
+    await daemon.start(HUBD_REPLAY__SAVED_FILE="missing/hubd.rings")
     assert "saving_uncertain: " in daemon.said, "it is said before it is too late"
     assert await daemon.stop() == 0
     assert "not_saved: " in daemon.said and "No such file or directory" in daemon.said

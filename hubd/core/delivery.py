@@ -1,8 +1,9 @@
 """Who is pushed to, and when: the state machine of what becomes of notifications. Pure: events in, effects out."""
 
+from collections.abc import Iterable
 from math import inf
-from typing import Protocol
 
+from hubd.core.effects import Effects
 from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED, RETRACTED, Tally, dropped
 from hubd.core.notification import Persistence, Priority
 from hubd.core.open_records import OpenRecords
@@ -13,30 +14,6 @@ from hubd.core.users import NOBODY, UserSet, union_of
 AWAY = dropped("away")
 NO_ROUTE = dropped("no_route")
 REPLACED = dropped("replaced")
-
-
-class Effects(Protocol):
-    """What is to be done about it. Called in the order in which it has to be done."""
-
-    def push(self, record: Record, users: UserSet) -> None:
-        """Bring it to these users' devices; ``accepted``, ``not_routed`` or ``given_up`` follow for each of them."""
-        ...
-
-    def cancel(self, record: Record, users: UserSet) -> None:
-        """What of their pushes hasn't been accepted yet isn't wanted any more."""
-        ...
-
-    def keep(self, record: Record) -> None:
-        """Something is open about it that shall outlive a crash."""
-        ...
-
-    def fact(self, record: Record, fact: Fact) -> None:
-        """Something became of a stored one that shall outlive a crash."""
-        ...
-
-    def close(self, record: Record) -> None:
-        """Nothing is open about a stored one any more."""
-        ...
 
 
 class Delivery:
@@ -66,8 +43,6 @@ class Delivery:
         ``here``: who is connected or wavering; ``plain``: who has a connection that doesn't ack.
         """
         record.published_at = moment.wall
-        if record.late:
-            self._note_late(record, moment)
         milestones = record.milestones
         if milestones.others is not None:  # while it was being stored somebody may have acked it: ids can be guessed
             live = live - milestones.at(ACKED)
@@ -101,13 +76,12 @@ class Delivery:
         if may_push and record.escalates:
             record.may_push = record.may_push | users
 
-    def _note_late(self, record: Record, moment: Moment) -> None:
-        """Gates have had their say about those who joined, too: what of it matters after a crash is stored."""
-        held = {reason: users & record.late for reason, users in record.held.items() if users & record.late}
-        if users := union_of([record.late & record.may_push, *held.values()]):
+    def judged_late(self, record: Record, facts: Iterable[Fact], moment: Moment) -> None:
+        """Gates have had their say about those who joined, too: of whom it may still reach the store has to know."""
+        if users := record.late & union_of([record.may_push, *record.held.values()]):
             self._fact(record, "joined", users, moment)
-        for reason, users in held.items():
-            self._fact(record, "held", users, moment, reason)
+        for fact in facts:
+            self._fact(record, fact.kind, fact.users, moment, fact.detail)
 
     def never_was(self, record: Record) -> None:
         """It couldn't be stored, so it isn't published."""
@@ -276,11 +250,14 @@ class Delivery:
             them = them | held
         return them
 
-    def bringing(self, record: Record, number: int) -> None:
-        """A user whom nothing could reach is here: it is being brought to him, by ``released``."""
+    def bringing(self, record: Record, number: int) -> bool:
+        """A user whom nothing could reach is here: it is brought to him, by ``released``; False: it is already."""
+        if number not in record.no_route:
+            return False
         user = UserSet((number,))
         record.no_route = record.no_route - user
         record.pushing = record.pushing | user
+        return True
 
     def not_brought(self, record: Record, number: int, moment: Moment) -> None:
         """That failed: he waits for the next occasion."""

@@ -3,6 +3,7 @@
 from collections import OrderedDict
 
 from hubd.core.record import Budget, Record
+from hubd.core.users import NOBODY, Snapshot, UserSet
 
 FEW = 4
 """How many go at most for one that comes."""
@@ -20,6 +21,7 @@ class Ledger:
         self.keep_s = keep_s
         self.max_bytes = max_bytes
         self.budget = Budget()
+        self._last: UserSet = NOBODY
         self._by_id: dict[str, tuple[Record, ...]] = {}
         self._by_age: OrderedDict[str, Record] = OrderedDict()
 
@@ -29,6 +31,10 @@ class Ledger:
     def add(self, record: Record) -> None:
         """Keep the record of a publication that has just begun."""
         self._by_age[record.key] = record
+        users = record.everybody
+        if users is not self._last and isinstance(users, Snapshot):  # one topic's are shared until somebody joins
+            self._last = users
+            record.grow(users.size)
         if (others := self._by_id.get(record.id)) is None:
             self._by_id[record.id] = (record,)
         else:

@@ -6,14 +6,13 @@ from typing import NamedTuple
 from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED, RETRACTED, Milestones, Tally, dropped, held
 from hubd.core.notification import Notification, Persistence
 from hubd.core.stored import Fact, Row
-from hubd.core.users import NOBODY, UserSet, union_of
+from hubd.core.users import NOBODY, Snapshot, UserSet, union_of
 from hubd.core.verdict import Action, Verdict, Way
 
 STEPS = 300
 """So many steps of a record are kept one by one; what comes then is put together with others of its kind."""
 _OWN_BYTES = 900
 _STEP_BYTES = 250
-_SET_BYTES = 200
 
 FACTS = (
     *("joined", "not_live", "dropped", "held", "released"),
@@ -125,6 +124,15 @@ class Record:
         self.sent_at = notification.sent_at
         self.expires_at = notification.expires_at
         self.type = notification.type
+        self.is_durable = notification.is_durable
+        self.escalates = notification.escalates
+        self._begin(everybody, may_push, tally)
+        self.budget = budget
+        self.size = 0
+        self.grow(_OWN_BYTES)
+
+    def _begin(self, everybody: UserSet, may_push: UserSet, tally: Tally) -> None:
+        """Nothing has become of it yet."""
         self.sequence = 0
         self.published_at = 0.0
         """When it had its place in the sequence (Unix s)."""
@@ -142,8 +150,6 @@ class Record:
         self.no_route = NOBODY
         self.due_at = self.deadline = float("inf")
         self.is_open = self.is_stored = False
-        self.is_durable = notification.is_durable
-        self.escalates = notification.escalates
         self.heard = 0
         """How many of the gates' verdicts it has taken in."""
         self.has_held = False
@@ -153,9 +159,6 @@ class Record:
         self.ack_writes: dict[int, object] | None = None
         """What has to be on the disk for an ack to be, by user number, as long as it isn't."""
         self.steps: list[Step] = []
-        self.budget = budget
-        self.size = 0
-        self.grow(_OWN_BYTES)
 
     @property
     def everybody(self) -> UserSet:
@@ -206,8 +209,11 @@ class Record:
 
     def settle_size(self) -> None:
         """It won't change much any more: count its own sets of users, too."""
-        sets = [*(self.milestones.others or {}).values(), *(step.users for step in self.steps)]
-        self.grow(sum(_SET_BYTES + 2 * len(users) for users in sets if isinstance(users, UserSet)))
+        sets = [self.everybody, self.pushable, self.may_push, self.live_off]
+        sets += [*(self.milestones.others or {}).values()]
+        sets += [step.users for step in self.steps if isinstance(step.users, UserSet)]
+        own = {id(users): users for users in sets if not isinstance(users, Snapshot)}
+        self.grow(sum(users.pack() for users in own.values()))
 
     def judge(self, verdicts: Sequence[tuple[str, Verdict]], at: float) -> list[Fact]:
         """Gates said something about some of them: ``verdicts`` are all that they have said so far.
@@ -285,7 +291,7 @@ class Record:
         """Have again what the store was told, when this was made anew from a row."""
         for fact in facts:
             self.has_held = self.has_held or fact.kind == "held"
-            if fact.kind in ("joined", "acked") and (new := fact.users - self.everybody):
+            if fact.kind in ("joined", "acked", "held") and (new := fact.users - self.everybody):
                 self.milestones.add_all(new)
                 self.milestones.move(new, PENDING)
             if fact.kind == "joined":

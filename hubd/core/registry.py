@@ -10,13 +10,11 @@ from hubd.core.users import Audience, Snapshot, UserNumbers, UserSet
 class User:
     """A user who is connected, or was a moment ago (``gone_at``, monotonic seconds)."""
 
-    __slots__ = ("_alone", "channel", "connections", "gone_at", "handed", "id", "number")
+    __slots__ = ("_alone", "channel", "connections", "gone_at", "id", "number")
 
     def __init__(self, id: str, number: int) -> None:
         self.id = id
         self.number = number
-        self.handed: dict[int, tuple[int, ...]] | None = None
-        """By the number of a poll's answer, the sequence numbers of what was in it, where that matters."""
         self._alone: Snapshot | None = None
         self.channel = user_channel(id)
         self.connections: tuple[Connection, ...] = ()

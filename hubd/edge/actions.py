@@ -17,9 +17,9 @@ from hubd.edge.credentials import Authenticator
 from hubd.edge.limits import Pace
 from hubd.edge.permissions import own_durable, topics_at_renewal, without_denied
 from hubd.edge.tokens import TokenRefused
-from hubd.hub import Hub, stored
+from hubd.hub import Hub
 from hubd.log_events import log_event
-from hubd.storing import Written
+from hubd.storing import Written, all_written
 from hubd.tasks import Tasks
 
 log = logging.getLogger("hubd.actions")
@@ -158,7 +158,7 @@ class Actions:
             done({})
 
     async def _acked(self, waiting: Sequence[Written], done: Answer) -> None:
-        await stored(waiting)
+        await all_written(waiting)
         done({})
 
     async def _ask_plugins(self, connection: Connection, topics: list[str]) -> None:

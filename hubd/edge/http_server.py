@@ -38,6 +38,7 @@ class _Handler(RequestHandler):
     __slots__ = (
         "_answer_bytes",
         "_answered",
+        "_detained",
         "_express",
         "_head_bytes",
         "_is_kept",
@@ -54,6 +55,8 @@ class _Handler(RequestHandler):
         self._express = express
         self._answer_bytes = self._answered = self._head_bytes = 0
         self.is_ended = self._is_kept = False
+        self._detained: asyncio.Future[None] | None = None
+        """What aiohttp's loop waits by for the next request, while one is being stored."""
         self._payload: StreamReader = EMPTY_PAYLOAD
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,6 +81,8 @@ class _Handler(RequestHandler):
         """The connection ended; or it is taken over, by whom this is called too."""
         transport = self.transport
         self._reception.went(self)
+        if self._detained is not None:
+            self._waiter, self._detained = self._detained, None  # so that aiohttp's loop ends
         super().connection_lost(exc)
         self._payload = EMPTY_PAYLOAD  # which refers to us: what has come of a body goes with us at once
         untie(transport)
@@ -88,8 +93,8 @@ class _Handler(RequestHandler):
             return
         in_body = not self._payload.is_eof()
         count = self._request_count
-        if self._express is None:
-            super().data_received(data)
+        if self._express is None or self._detained is not None:
+            super().data_received(data)  # behind one that is still stored it is queued
         elif self._is_answered_at_once(self._express, data):
             return
         if self._request_count != count:
@@ -133,22 +138,44 @@ class _Handler(RequestHandler):
         ):
             waiter.set_result(None)
             return False
-        body = b"".join(payload._buffer)  # reading it would have the parser go on
-        answer = express.answer(message.headers, body)
-        if answer is None:
-            waiter.set_result(None)
-            return False
+        assert self._parser is not None and self._manager is not None
         self._messages.popleft()
         self._head_bytes = 0
         self._reception.request_came(self)
-        self._send_at_once(answer)
-        return True
-
-    def _send_at_once(self, answer: Answer) -> None:
-        """What aiohttp does behind an answer, as far as it concerns one that was given at once."""
-        assert self._parser is not None and self._manager is not None and self.transport is not None
         self._parser.message_consumed()
         self._manager.requests_count += 1
+        self._is_kept = True
+        body = b"".join(payload._buffer)  # reading it would have the parser go on
+        answer = express.answer(message.headers, body, self._send_stored)
+        if answer is not None:
+            self._send_at_once(answer)
+            self._reception.rests(self)
+        else:
+            # aiohttp's loop is kept from whatever comes meanwhile, and a stop is told that a request is at work.
+            self._detained, self._waiter = waiter, None
+            self._request_in_progress = True
+        return True
+
+    def _send_stored(self, answer: Answer) -> None:
+        """The answer to one that had to be stored; aiohttp goes on with what came behind it."""
+        self._request_in_progress = False
+        if self._handler_waiter is not None and not self._handler_waiter.done():
+            self._handler_waiter.set_result(None)
+        waiter, self._detained = self._detained, None
+        if waiter is None or self.transport is None:
+            return  # whoever asked is gone
+        self._waiter = None if waiter.done() else waiter
+        self._send_at_once(answer)
+        if self._close or self._force_close or (self.is_ended and not self._messages):
+            self.force_close()
+        elif self._messages:
+            waiter.set_result(None)
+        elif not self._head_bytes:
+            self._reception.rests(self)
+
+    def _send_at_once(self, answer: Answer) -> None:
+        """What aiohttp does behind an answer, as far as it concerns one that it knows nothing of."""
+        assert self.transport is not None
         self._answered += 1
         self._is_kept = True
         self._answer_bytes = len(answer.body)
@@ -157,11 +184,10 @@ class _Handler(RequestHandler):
             head += f"{name}: {value}\r\n"
         head += f"Vary: Origin\r\nServer: hubd\r\nContent-Length: {len(answer.body)}\r\n"
         self.transport.write(f"{head}Date: {rfc822_formatted_time()}\r\n\r\n".encode() + answer.body)
-        self._reception.rests(self)
 
     def _process_keepalive(self) -> None:
         """It has rested for long enough; if something was answered at once meanwhile, it may for as long again."""
-        if self._is_kept:
+        if self._is_kept or self._detained is not None:
             self._is_kept = False
             self._keepalive_handle = self._loop.call_later(self._keepalive_timeout, self._process_keepalive)
         else:

@@ -152,7 +152,9 @@ class PostgresDatabase:
         driver = await self._connect()
         try:
             async with asyncio.timeout(_CONNECT_S):
-                await driver.execute("SET synchronous_commit = on")
+                # Whatever else it may be set to flushes more or elsewhere, as somebody wants it.
+                if await driver.fetchval("SELECT current_setting('synchronous_commit')") == "off":
+                    await driver.execute("SET synchronous_commit = on")
                 if not await driver.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
                     raise Unusable("another hub uses this database, or one that ends only now")
         except BaseException:

@@ -99,7 +99,10 @@ class SqlStore:
     # --- Writing
 
     def write(self, write: Write, lane: Lane) -> "asyncio.Future[None]":
-        """Have something stored; done when it is on the disk, ``StoreError`` when it isn't and won't be."""
+        """Have something stored; done when it is on the disk, ``StoreError`` when it isn't and won't be.
+
+        Whoever cancels the future before it is done doesn't want it: what somebody asked to be kept isn't, then.
+        """
         return self._write(write, lane)
 
     def _write(self, write: AnyWrite, lane: Lane) -> "asyncio.Future[None]":

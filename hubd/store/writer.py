@@ -6,15 +6,16 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from hubd.clock import Clock, timer
-from hubd.core.stored import Keep, Schedule
+from hubd.core.stored import Close, Keep, Schedule, Unschedule
 from hubd.counts import Histogram
 from hubd.log_events import log_event
 from hubd.store.batch import Batch, Values, Work
 from hubd.store.database import Database
 from hubd.store.known import KnownUsers
 from hubd.store.links import Link
+from hubd.store.own import AnyWrite, Forget
 from hubd.store.statements import Statements
-from hubd.store.waiting import Limits, Queue, Waiting
+from hubd.store.waiting import Limits, Queue, Waiting, size_of
 from hubd.store.words import Blame, Unusable, blame_of, describe, is_known, may_be_damaged
 from hubd.storing import StoreError
 
@@ -84,6 +85,8 @@ class Writer:
         self._may_be_theirs = False
         """Whether the last failure may be the fault of what was to be stored."""
         self._pause = 0.0
+        self._is_in_vain = False
+        """Whether nothing was stored since it healed the last time."""
         self._patience_ends = 0.0
         self._ticking: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -165,7 +168,7 @@ class Writer:
                 await self._link.transact(work)
         except Exception as failure:
             return failure
-        self._pause = 0.0
+        self._pause, self._is_in_vain = 0.0, False
         counts = self.counts
         counts.commits += 1
         counts.batch_sizes.observe(len(batch))
@@ -187,9 +190,25 @@ class Writer:
                 continue
             if not future.done():
                 future.set_result(None)
-            elif one.is_refused and is_withdrawable(one.write):
+            elif is_withdrawable(one.write):
                 assert isinstance(one.write, Keep | Schedule)
-                self._withdrawn.append(one.write)
+                if one.is_refused:
+                    self._withdrawn.append(one.write)
+                else:  # whoever waited went away meanwhile
+                    self._take_back(one)
+
+    def _take_back(self, one: Waiting) -> None:
+        """Have removed what was stored for somebody who had gone away."""
+        writes: list[AnyWrite] = []
+        if isinstance(one.write, Keep):
+            writes.append(Close(one.write.row.key))
+            if (answer := one.write.answer) is not None:
+                writes.append(Forget(answer.table, answer.publisher, answer.id, _EVER))
+        elif isinstance(one.write, Schedule):
+            writes.append(Unschedule(one.write.call.key))
+        self.counts.withdrawn += 1
+        for write in writes:
+            self.queue.put(Waiting(write, one.lane, None, size_of(write), self._clock.monotonic()))
 
     async def _is_rolled_back(self) -> bool:
         """Undo what has begun of a transaction; False when that can't be done either."""
@@ -236,8 +255,9 @@ class Writer:
         self.counts.failures += 1
         self._drop()
         self._in_trouble(failure)
-        if self._pause:  # it had healed, and nothing could be stored all the same: no haste
+        if self._is_in_vain:  # it had healed, and nothing could be stored all the same: no haste
             await self._back_off()
+        self._is_in_vain = True
         self._patience_ends = self._clock.monotonic() + self._limits.patience_s
         thoroughly = may_be_damaged(failure)
         self._may_be_theirs = not is_known(failure)

@@ -1,8 +1,8 @@
 // @ts-check
 /**
- * What outlives a page load: where the client stood, and which transport worked. In `sessionStorage`, so for one tab. A
- * tab that is duplicated gets a copy and goes its own way from there: the cursor says what it has had, and nobody else
- * counts on it.
+ * What outlives a page load: where the client stood, which transport worked, when there was input. In `sessionStorage`,
+ * so for one tab. A tab that is duplicated gets a copy and goes its own way from there: the cursor says what it has
+ * had, and nobody else counts on it.
  */
 
 export class Memory {
@@ -15,7 +15,7 @@ export class Memory {
     this.#name = name;
   }
 
-  /** @param {"cursor" | "transport"} what @returns {string | undefined} */
+  /** @param {"cursor" | "transport" | "input"} what @returns {string | undefined} */
   get(what) {
     try {
       return this.#storage?.getItem(this.#key(what)) ?? undefined;
@@ -24,7 +24,7 @@ export class Memory {
     }
   }
 
-  /** @param {"cursor" | "transport"} what @param {string} value */
+  /** @param {"cursor" | "transport" | "input"} what @param {string} value */
   set(what, value) {
     try {
       this.#storage?.setItem(this.#key(what), value);

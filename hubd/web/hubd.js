@@ -8,12 +8,14 @@
  *     hub.subscribe("team:engineering");
  *
  * Events, and what their `detail` holds:
- *   notification  the notification; a listener that doesn't show it calls `event.preventDefault()`, then it isn't acked
+ *   notification  the notification, to be displayed; it is acked once the page is visible and has had input lately. A
+ *                 listener that doesn't display it calls `event.preventDefault()`, then it isn't acked
  *   state         { state, transport, reason, code, attempt, retryAt }; connecting, connected, reconnecting, offline or
  *                 closed; again `connected` when the transport changes
  *   welcome       { user, connection, cursor, topics, recovered, ... }: connected
  *   gap           { channel, reason }: notifications are missing here, and the hub can't bring them back
- *   read          { ids }: seen on another device; drop the toast
+ *   read          { ids }: seen on another device; drop the toast. It may come before a late notification, then it
+ *                 comes again right behind that
  *   retract       { ids }: taken back by the publisher
  *   presence      { topic, joined, left }; after a reconnect { topic, users, count }, as it is now
  *   error         { code, message }: what went wrong without ending the connection for good
@@ -40,12 +42,13 @@
  * @property {Transport[]} [transports] those to use, best first (default: websocket, sse, poll)
  * @property {number} [climbMs] after how long on a lesser transport a better one is tried (default: 30,000); doubles
  * @property {number} [climbMaxMs] up to this (default: 300,000)
- * @property {boolean} [autoAck] ack what was handed to a listener while the page is visible (default: true)
+ * @property {boolean} [autoAck] ack what was handed to a listener, once somebody sees the page (default: true)
  * @property {boolean} [autoConnect] connect without being told (default: true)
  * @property {any} [WebSocket] another class to connect with
  * @property {Partial<Env>} [env] other surroundings: document, window, navigator, fetch, timers, clock, random
  */
 
+import { Acks, keepNewest } from "./hubd-acks.js";
 import { Address, isTopic } from "./hubd-address.js";
 import { Connection, HubdError } from "./hubd-connection.js";
 import { Memory, sessionStorageOf } from "./hubd-memory.js";
@@ -53,18 +56,9 @@ import { environment, Page } from "./hubd-page.js";
 
 export { HubdError };
 
-const ACK_DELAY_MS = 50; //       acks of a burst travel together: answering a replay must not look like a flood
-const ACK_BATCH = 250; //         ids of 128 characters, under the hub's limit of a frame
-const ACK_AGAIN_MS = 5_000;
-const REMEMBERED = 1_000;
 /** @type {Transport[]} */
 const TRANSPORTS = ["websocket", "sse", "poll"];
 const EVENTS = new Set(["gap", "read", "retract", "presence", "error"]);
-
-/** Forgets the oldest of a Map or Set. @param {Map<any, any> | Set<any>} entries */
-function keepNewest(entries) {
-  while (entries.size > REMEMBERED) entries.delete(entries.keys().next().value);
-}
 
 /** Those of the wanted transports that these surroundings have. @param {Options} options @param {Env} env */
 function usable({ transports = TRANSPORTS }, env) {
@@ -76,8 +70,8 @@ function usable({ transports = TRANSPORTS }, env) {
 }
 
 export class Hubd extends EventTarget {
-  /** @type {Env} */ #env;
   /** @type {boolean} */ #autoAck;
+  /** @type {Acks} */ #acks;
   /** @type {Connection} */ #connection;
   /** @type {Page} */ #page;
   /** @type {Memory} */ #memory;
@@ -87,8 +81,6 @@ export class Hubd extends EventTarget {
   /** @type {Set<string>} */ #topics;
   /** @type {Set<string>} */ #watched = new Set();
   /** @type {Map<string, boolean>} id → did a listener show it */ #seen = new Map();
-  /** @type {Set<string>} */ #unacked = new Set();
-  /** @type {any} */ #ackTimer;
   #hasListener = false;
 
   /** @param {Options} [options] */
@@ -96,7 +88,6 @@ export class Hubd extends EventTarget {
     super();
     const env = environment(options.env);
     if (options.WebSocket) env.WebSocket = options.WebSocket;
-    this.#env = env;
     this.#autoAck = options.autoAck ?? true;
     this.#topics = new Set(options.topics);
     const address = new Address(options);
@@ -125,10 +116,15 @@ export class Hubd extends EventTarget {
         problem: (code, message) => this.#emit("error", { code, message }),
       },
     });
-    this.#page = new Page(env, {
+    this.#page = new Page(env, this.#memory, {
       attention: (state) => this.#connection.send({ action: "visibility", state }),
-      shown: () => { this.#connection.shown(); this.#flushAcks(); },
+      shown: () => { this.#connection.shown(); this.#acks.flush(); },
       network: () => this.#connection.networkChanged(),
+    });
+    this.#acks = new Acks(env, {
+      isSeen: () => this.#page.isSeen,
+      isConnected: () => this.state === "connected",
+      say: (ids) => this.ack(ids),
     });
     if (options.autoConnect ?? true) this.connect();
   }
@@ -241,10 +237,10 @@ export class Hubd extends EventTarget {
     this.#overlapping = overlapping;
     if (fresh) this.#emit("state", { state: "connected", transport: this.transport, attempt: 0 });
     this.#emit("welcome", frame);
-    this.#page.report();
+    this.#page.report(frame.attention_s);
     if (fresh) this.#reportRefused(asked, frame.topics);
     if (fresh) this.#restore(this.topics.filter((topic) => !asked.includes(topic)));
-    this.#flushAcks();
+    this.#acks.flush();
   }
 
   /**
@@ -334,6 +330,7 @@ export class Hubd extends EventTarget {
     if (frame.hub === "ping") return this.#advance(frame.cursor);
     if (!EVENTS.has(frame.hub)) return;
     const { hub, ...detail } = frame;
+    if (hub === "read" || hub === "retract") this.#acks.settle(detail.ids, hub);
     this.#emit(hub, detail);
   }
 
@@ -354,39 +351,13 @@ export class Hubd extends EventTarget {
     // Only now: if the page dies inside a listener, the next one gets it again.
     if (!this.#overlapping) this.#advance(cursor);
     // A repeated one too: it was repeated because the hub doesn't know that it was shown.
-    if (shown && this.#autoAck) this.#ackSoon(id);
+    if (shown && this.#autoAck) this.#acks.shown(id);
+    const settled = again ? undefined : this.#acks.settled(id);
+    if (settled) this.#emit(settled, { ids: [id] });
   }
 
   /** @param {string} type @param {any} detail @returns {boolean} false if a listener prevented the default */
   #emit(type, detail) {
     return this.dispatchEvent(new CustomEvent(type, { detail, cancelable: type === "notification" }));
-  }
-
-  // ---- acks ---------------------------------------------------------------------------------------------------------
-
-  /** @param {string} id */
-  #ackSoon(id) {
-    this.#unacked.add(id);
-    keepNewest(this.#unacked);
-    this.#ackTimer ??= this.#env.setTimeout(() => this.#flushAcks(), ACK_DELAY_MS);
-  }
-
-  /** A hidden page shows nothing to anybody: what it got is acked when it comes to the front. */
-  #flushAcks() {
-    this.#env.clearTimeout(this.#ackTimer);
-    this.#ackTimer = undefined;
-    if (!this.#page.visible || this.state !== "connected" || this.#unacked.size === 0) return;
-    const ids = [...this.#unacked].slice(0, ACK_BATCH);
-    for (const id of ids) this.#unacked.delete(id);
-    this.ack(ids).catch(({ refused, retryAfterS }) => {
-      // Lost on the way: the cursor is past them, so nothing but saying it again can stop the push.
-      if (refused && !retryAfterS) return;
-      for (const id of ids) this.#unacked.add(id);
-      keepNewest(this.#unacked);
-      if (this.state !== "connected") return; // the next welcome does it
-      const wait = Math.max((retryAfterS ?? 0) * 1000, ACK_AGAIN_MS);
-      this.#ackTimer ??= this.#env.setTimeout(() => this.#flushAcks(), wait);
-    });
-    if (this.#unacked.size) this.#ackTimer = this.#env.setTimeout(() => this.#flushAcks(), ACK_DELAY_MS);
   }
 }

@@ -41,9 +41,14 @@ class PageLeftError(Exception):
 class Tab:
     """One page, in its own debugging session."""
 
-    def __init__(self, chromium: "Chromium", session: str) -> None:
+    def __init__(self, chromium: "Chromium", session: str, target: str) -> None:
         self._chromium = chromium
         self._session = session
+        self.target = target
+
+    async def call(self, method: str, **params: Any) -> dict[str, Any]:
+        """One command of the protocol, about this page."""
+        return await self._chromium.call(method, self._session, **params)
 
     async def js(self, expression: str) -> Any:
         """What an expression evaluates to in the page; promises are awaited."""
@@ -120,11 +125,11 @@ class Chromium:
         result: dict[str, Any] = answer["result"]
         return result
 
-    async def open(self, url: str) -> Tab:
-        """A new tab, in a window of its own, so that it is visible."""
-        target = await self.call("Target.createTarget", url=url, newWindow=True)
-        attached = await self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
-        tab = Tab(self, attached["sessionId"])
+    async def open(self, url: str, *, new_window: bool = True) -> Tab:
+        """A new tab, visible; in a window of its own, or else in front of the tab that was used last."""
+        target = (await self.call("Target.createTarget", url=url, newWindow=new_window))["targetId"]
+        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
+        tab = Tab(self, attached["sessionId"], target)
         await tab.until("document.readyState === 'complete' && location.href !== 'about:blank'")
         return tab
 
@@ -164,7 +169,7 @@ class HubProcess:
         """Start it, on the port it had before if it had one."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "hubd", "serve", "--dev", "--port", str(self.port), stdout=-1, stderr=-1,
-            env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off"},  # each test begins with nothing
+            env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"},  # each test begins with nothing
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stderr is not None

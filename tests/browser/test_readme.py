@@ -184,7 +184,7 @@ async def test_what_make_run_prints_works_as_pasted() -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         cwd=ROOT,
-        env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off"},
+        env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"},
     )
     assert hub.stderr is not None
     lines: list[str] = []

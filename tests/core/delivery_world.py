@@ -35,6 +35,7 @@ class World:
         self.stored: dict[str, tuple[Row, list[Fact]]] = {}
         self.reply: Callable[[Record, UserSet], None] = lambda record, users: None
         self.budget = Budget()
+        self.verdicts: dict[str, list[tuple[str, Verdict]]] = {}
         self._sequence = 0
 
     @property
@@ -99,6 +100,13 @@ class World:
         self.records.append(record)
         return record
 
+    def judge(self, record: Record, *verdicts: Verdict) -> None:
+        """Gates say this, too; what it means for the store is noted."""
+        self.verdicts.setdefault(record.key, []).extend(("gate", verdict) for verdict in verdicts)
+        facts = record.judge(self.verdicts[record.key], self.moment.wall)
+        if record.is_stored:
+            self.delivery.judged_late(record, facts, self.moment)
+
     def send(
         self,
         record: Record,
@@ -108,8 +116,7 @@ class World:
         verdicts: Iterable[Verdict] = (),
     ) -> Record:
         """It is published; who is live is here, too, unless it is said who is."""
-        if said := [("gate", verdict) for verdict in verdicts]:
-            record.judge(said, self.moment.wall)
+        self.judge(record, *verdicts)
         record.sequence = record.notification.sequence if record.notification is not None else 0
         live = UserSet(live)
         around = live if here is None else UserSet(here) | live

@@ -11,10 +11,8 @@ from hubd.core.verdict import Way, digest, drop, hold
 from tests.core.delivery_world import ADA, BOB, DELAY, EVE, GRACE, ZOE, World, users, where
 
 CRITICAL, IMPORTANT, INFORMATIONAL = Priority.CRITICAL, Priority.IMPORTANT, Priority.INFORMATIONAL
-NEVER = None
-AWAY, NO_ROUTE = dropped("away"), dropped("no_route")
+NEVER, AWAY, NO_ROUTE = None, dropped("away"), dropped("no_route")
 AT_DEADLINE, IN_TIME, LATE = DELAY, 2.0, DELAY + 1
-
 # Priority, where he is, when he acks (s); then: when the push starts (s), and the milestone in the end.
 TIERS: list[tuple[Priority, str, float | None, float | None, str]] = [
     (CRITICAL, "connected", NEVER, 0, PUSHED),

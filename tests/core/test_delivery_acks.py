@@ -132,6 +132,15 @@ def test_no_sign_of_life_settles_a_critical_one() -> None:
     assert record.is_open and list(record.pushing) == [ADA]
 
 
+def test_no_sign_of_life_settles_a_critical_one_that_waits_since_a_restart() -> None:
+    world = World()
+    record = world.make([ADA], priority=Priority.CRITICAL)
+    record.sequence, record.due_at = 7, world.now
+    world.delivery.restored(record, world.moment)
+    world.delivery.proved(7, ADA, world.moment)
+    assert alive(world) == [ADA]
+
+
 def test_a_sign_of_life_is_about_what_was_before_it() -> None:
     world = World()
     first, second = world.publish([ADA], [ADA], plain=[ADA]), world.publish([ADA], [ADA], plain=[ADA])

@@ -67,6 +67,7 @@ def test_it_is_what_a_dict_from_user_to_milestone_would_be(everybody: set[int], 
         assert {name: count for name, count in tally.items() if count} == counts
         assert tally.accepted == sum(counts.values())
         assert dict(milestones) == counts
+        assert tally.accepted == sum(counts.values()), "what was accepted is counted apart"
         assert {name: set(milestones.at(name)) for name in SOME if milestones.at(name)} == {
             name: {number for number, at in plain.at.items() if at == name} for name in counts
         }

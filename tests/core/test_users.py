@@ -241,3 +241,14 @@ def test_nobody_changes_a_snapshot(name: str) -> None:
     own = shared.copy()
     getattr(own, name)(1)
     assert list(shared) == [1] and list(shared | UserSet([3])) == [1, 3] and audience.snapshot() is shared
+
+
+def test_packing_changes_the_bytes_and_not_the_set() -> None:
+    users = UserSet(range(1000, 101_000)) - UserSet(range(1000, 101_000, 4000))
+    same, before = users.copy(), len(users.dump())
+    assert before > 10_000
+    assert users.pack() < 1000 > len(users.dump())
+    assert users == same and len(users) == 99_975
+    users.discard(1001)
+    assert len(users) == 99_974
+    assert UserSet().pack() > 0

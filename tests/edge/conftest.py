@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from hubd.storing import Store
 from tests.edge.live_hub import Faults, LiveHub, config_of, no_faults
 
 StartHub = Callable[..., Awaitable[LiveHub]]
@@ -21,8 +22,8 @@ async def start_hub(faults: Faults) -> AsyncIterator[StartHub]:
     """Start a hub with some of its config's sections changed: ``await start_hub(limits={"per_user": 1})``."""
     started: list[LiveHub] = []
 
-    async def start(*, dev: bool = False, **sections: dict[str, Any]) -> LiveHub:
-        started.append(await LiveHub(config_of(**sections), dev).start())
+    async def start(*, dev: bool = False, store: Store | None = None, **sections: dict[str, Any]) -> LiveHub:
+        started.append(await LiveHub(config_of(**sections), dev, store=store).start())
         return started[-1]
 
     yield start

@@ -30,6 +30,7 @@ class HookedHub(LiveHub):
         *,
         dev: bool = False,
         timeout_s: float | None = None,
+        **of_hub: Any,
     ) -> None:
         super().__init__(config, dev)
         self.hooks = Hooks(self.clock, timeout_s)
@@ -38,7 +39,8 @@ class HookedHub(LiveHub):
         self.plugins = Plugins(self.hooks)
         self.made = [self.plugins.add(*one).instance for one in plugins]
         call_soon = asyncio.get_running_loop().call_soon
-        self.hub = Hub(config, clock=self.clock, ids=Ids(self.clock, Random(1)), call_soon=call_soon, hooks=self.hooks)
+        ids = Ids(self.clock, Random(1))
+        self.hub = Hub(config, clock=self.clock, ids=ids, call_soon=call_soon, hooks=self.hooks, **of_hub)
         self.plugins.attach(self.hub, Random(1))
         keys = ApiKeys(config.auth.api_keys)
         self.edge = Edge(self.hub, keys=keys, tasks=self.tasks, random=Random(1), plugins=self.plugins, dev=dev)
@@ -62,10 +64,11 @@ async def hooked(
     sections: Mapping[str, dict[str, Any]] | None = None,
     dev: bool = False,
     timeout_s: float | None = None,
+    **of_hub: Any,
 ) -> AsyncIterator[HookedHub]:
     """A hub with these plugins, called gate, gate2, ..."""
     named = [(f"gate{place or ''}", plugin, PluginConfig()) for place, plugin in enumerate(plugins)]
-    hub = HookedHub(config_of(**(sections or {})), named, dev=dev, timeout_s=timeout_s)
+    hub = HookedHub(config_of(**(sections or {})), named, dev=dev, timeout_s=timeout_s, **of_hub)
     await hub.start()
     try:
         yield hub

@@ -124,11 +124,12 @@ class HasWriter(Protocol):
 class LiveHub:
     """A hub that listens. Nothing happens by itself: ``sweep`` is what else a second brings."""
 
-    def __init__(self, config: Config, dev: bool = False) -> None:
-        self.clock = FakeClock()
+    def __init__(self, config: Config, dev: bool = False, *, clock: FakeClock | None = None, **of_hub: Any) -> None:
+        self.clock = clock or FakeClock()
         self.tasks = Tasks()
         call_soon = asyncio.get_running_loop().call_soon
-        self.hub = Hub(config, clock=self.clock, ids=Ids(self.clock, Random(1)), call_soon=call_soon)
+        self.hub = Hub(config, clock=self.clock, ids=Ids(self.clock, Random(1)), call_soon=call_soon, **of_hub)
+        self.hub.in_background = self.tasks.start
         keys = ApiKeys(config.auth.api_keys)
         self.edge = Edge(self.hub, keys=keys, tasks=self.tasks, random=Random(1), dev=dev)
         self.edges: list[tuple[str, State, State]] = []

@@ -13,6 +13,7 @@ from tests.edge.conftest import StartHub
 from tests.edge.hooked_hub import hooked
 from tests.edge.live_hub import OWN_ORIGIN, Answer, Faults, LiveHub, eventually
 from tests.edge.raw_http import Raw, arrived
+from tests.steered_store import SteeredStore
 
 GOOD = b'{"to":"user:42","notification":{"type":"x","title":"T"}}'
 WITH_ID = b'{"to":["user:42","notifications"],"id":"a1","ttl":5,"priority":"critical","notification":{"type":"x"}}'
@@ -39,9 +40,9 @@ class Counted:
         express = hub.edge.app[http_server.EXPRESS]
         answer = express.answer
 
-        def counted(headers: Any, body: bytes) -> Any:
+        def counted(*what: Any) -> Any:
             self.taken += 1
-            return answer(headers, body)
+            return answer(*what)
 
         monkeypatch.setattr(express, "answer", counted)
 
@@ -205,9 +206,9 @@ class Told:
         self.told.append((notification.cursor, live))
 
 
-async def all_that_happens() -> tuple[Any, ...]:
-    """What becomes of the script: answers, deliveries, counts, what plugins are told, and what others can read."""
-    async with hooked(Told, sections={"limits": {"publish_per_s": 2}}) as hub:
+async def all_that_happens(store: SteeredStore | None) -> tuple[Any, ...]:
+    """What becomes of the script: answers, deliveries, counts, what plugins are told, what is stored, what is kept."""
+    async with hooked(Told, sections={"limits": {"publish_per_s": 2}}, store=store) as hub:
         observing = Tasks()
         hub.hub.observers.start(observing)
         client, _ = await hub.welcomed()
@@ -234,18 +235,34 @@ async def all_that_happens() -> tuple[Any, ...]:
             [counts.published, counts.deliveries, counts.problems, counts.requests, seconds],
             plugin.told,
             history.body,
+            None if store is None else (names_of(store), [type(write).__name__ for write in store.noted]),
         )
 
 
-async def test_all_that_happens_is_the_same_by_both_ways(monkeypatch: pytest.MonkeyPatch) -> None:
+def names_of(store: SteeredStore) -> list[tuple[str, str]]:
+    return [(type(write).__name__, lane.name) for write, lane in store.written]
+
+
+@pytest.mark.parametrize("stored", ["no store", "stored", "in trouble"])
+async def test_all_that_happens_is_the_same_by_both_ways(monkeypatch: pytest.MonkeyPatch, stored: str) -> None:
+    def store() -> SteeredStore | None:
+        made = SteeredStore()
+        made.trouble = "the disk is full" if stored == "in trouble" else ""
+        return None if stored == "no store" else made
+
     taken = []
     answer = Express.answer
     monkeypatch.setattr(Express, "answer", lambda *what: taken.append(what) or answer(*what))
-    at_once = await all_that_happens()
+    at_once = await all_that_happens(store())
     assert len(taken) == 24
     monkeypatch.setattr(Express, "takes", lambda *_: False)
-    assert await all_that_happens() == at_once
-    assert {one[0] for one in at_once[0]} == {200, 202, 400, 401, 403, 409, 413, 422, 429}
+    assert await all_that_happens(store()) == at_once
+    statuses = {200, 202, 400, 401, 403, 409, 413, 422, 429}
+    if stored == "in trouble":
+        statuses = statuses - {409} | {503}  # one that wasn't stored is no conflict
+    assert {one[0] for one in at_once[0]} == statuses
+    if stored == "stored":
+        assert at_once[-1][0] == [("Keep", "PUBLISH")], "of those that are accepted one is critical"
 
 
 async def test_several_at_once_are_answered_in_order(hub: LiveHub, raw: Raw, counted: Counted) -> None:

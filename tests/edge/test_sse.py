@@ -26,7 +26,7 @@ async def test_the_first_bytes(hub: LiveHub) -> None:
     assert second is not None and second[0] == b"event: hub" and second[1].startswith(b'data: {"hub":"welcome"')
     event = client.dispatch(second)
     assert event is not None
-    assert set(event.data) == {"hub", "user", "connection", "cursor", "topics", "ping_s"}
+    assert set(event.data) == {"hub", "user", "connection", "cursor", "topics", "ping_s", "attention_s"}
     assert (event.data["user"], event.data["cursor"], event.data["topics"]) == ("42", cursor, ["team:a"])
     assert event.data["ping_s"] == 15
 

@@ -54,7 +54,13 @@ async def test_the_welcome(hub: LiveHub, subprotocol: str) -> None:
     client = await hub.connect("a.b@c", subprotocol, topics="team:a")
     welcome = await client.next()
     connection, cursor = welcome.pop("connection"), welcome.pop("cursor")
-    assert welcome == {"hub": "welcome", "user": "a.b@c", "topics": ["team:a"], "ping_s": 25}
+    assert welcome == {
+        "hub": "welcome",
+        "user": "a.b@c",
+        "topics": ["team:a"],
+        "ping_s": 25,
+        "attention_s": 1800,
+    }
     assert CURSOR.fullmatch(cursor)
     assert isinstance(connection, str) and len(connection) >= 16
     again = await (await hub.connect("a.b@c", subprotocol)).next()

@@ -127,7 +127,11 @@ class Client:
         if from_address:
             sock.bind((from_address, 0))
         sock.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        try:
+            await asyncio.get_running_loop().sock_connect(sock, (host, port))
+        except BaseException:
+            sock.close()
+            raise
         limit = 65536 if not receive_buffer else 1024
         client = cls(*await asyncio.open_connection(sock=sock, limit=limit))
         given = dict(headers or {})

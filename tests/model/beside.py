@@ -10,7 +10,7 @@ from hubd.core.notification import Notification
 from hubd.edge.actions import Actions
 from hubd.edge.limits import Pace
 from hubd.memory import Receipt
-from hubd.testing import make_hub
+from hubd.testing import RecordingPusher, make_hub
 from tests.model.durables import Durables
 from tests.model.ledger import Ledger
 from tests.model.surroundings import REMEMBERED_S, TTL_S, Faults, Limits, Loop, Started, Tokens, narrow
@@ -44,7 +44,8 @@ class Beside:
         self.stack.enter_context(narrow(limits))
         self.stack.enter_context(self.faults.context())
         broker = ObservedBroker(self.make_broker(), self._around)
-        self.hub, self.clock, self.soon = make_hub(limits.config, broker=broker)
+        # Devices take everything, so that the hub brings nothing once more to who comes later: others test that.
+        self.hub, self.clock, self.soon = make_hub(limits.config, broker=broker, pusher=RecordingPusher())
         self.sockets = Sockets()
         self.hub.pump.write = self.sockets.write
         self.tokens, self.started = Tokens(), Started()

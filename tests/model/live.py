@@ -71,6 +71,8 @@ class LiveClient:
                     await self._say({"action": "pong"})
         except Broken as broken:
             self._live.broken.append(broken)
+        except ConnectionError:
+            pass  # it was cut when it was about to answer a ping
         finally:
             self.closed = True
 

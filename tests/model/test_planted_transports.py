@@ -131,9 +131,10 @@ def an_ack_by_http_is_one_of_everybody(patch: Patch) -> None:
 
     ack = Hub.ack
 
-    def to_all(self: Hub, user: str, ids: list[str], by: Any) -> None:
-        for other in ("ann", "bob", "cem"):
-            ack(self, other, ids, by if user == other else [])
+    def to_all(self: Hub, user: str, ids: list[str], by: Any) -> list[Any]:
+        return [
+            waiting for other in ("ann", "bob", "cem") for waiting in ack(self, other, ids, by if user == other else [])
+        ]
 
     patch.setattr(Hub, "ack", to_all)
 

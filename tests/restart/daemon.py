@@ -78,7 +78,7 @@ class Daemon:
         begun = time.monotonic()
         self._process = await create_subprocess_exec(
             *HUBD, "serve", "--config", "config.toml", stdout=PIPE, stderr=PIPE, cwd=self._folder,
-            env=environment(HUBD_REPLAY__SAVED_FILE=""),
+            env=environment(HUBD_REPLAY__SAVED_FILE="", HUBD_STORE__URL="sqlite:///hub.db"),
         )  # fmt: skip
         self._reading = asyncio.ensure_future(self._read(self._process))
         assert self._process.stdout is not None

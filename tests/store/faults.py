@@ -83,6 +83,8 @@ class Faults:
         """The next transactions are committed, and answered only when these are set."""
         self.refused: Callable[[], Exception | None] = lambda: None
         """Whether a new connection fails."""
+        self.is_small = False
+        """There is room for probes, and for nothing else."""
         self.poison = ""
         """A transaction with this value in it fails."""
         writer = store._writer
@@ -104,6 +106,8 @@ class Faults:
         async def faulty_transact(work: Work) -> None:
             if self.before:
                 raise self.before.pop(0)
+            if self.is_small and not any("hubd_state SET probe" in statement for statement, _ in work):
+                raise broken()
             if self.poison and any(self.poison in values for _, rows in work for values in rows):
                 raise sqlite3.OperationalError("nobody knows why")
             await transact(work)

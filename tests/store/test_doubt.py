@@ -145,3 +145,23 @@ async def test_a_note_that_always_breaks_the_database_is_given_up_alone(url: str
         await until(lambda: store.counts.lost == 1)
         await world.settled()
         assert await world.open_keys() == ["k1", "k2"]
+
+
+async def test_a_database_that_heals_and_fails_again_is_given_time(sqlite_url: str) -> None:
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        await asyncio.sleep(0)
+
+    async with opened(sqlite_url, sleep=sleep) as world:
+        store = world.store
+        faults = Faults(store)
+        faults.is_small = True
+        store.note(world.keep("noted"))
+        await until(lambda: store.counts.failures >= 20)
+        faults.is_small = False
+        await world.settled()
+        assert await world.open_keys() == ["noted"]  # however often it was tried
+        assert pauses[:4] == [0.02, 0.04, 0.08, 0.1]
+        assert store.counts.lost == 0

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hubd.clock import SystemClock
-from hubd.core.stored import Lane
+from hubd.core.stored import Keep, Lane, Schedule, Scheduled
 from hubd.core.users import UserNumbers
 from hubd.store.batch import Work
 from hubd.store.opening import open_store
@@ -17,7 +17,7 @@ from hubd.store.waiting import Limits
 from hubd.storing import StoreError
 from hubd.tasks import Tasks
 from hubd.testing import FakeClock
-from tests.store.store_world import FAST, World, opened, until
+from tests.store.store_world import FAST, World, answer, opened, until
 
 
 class Gate:
@@ -179,6 +179,24 @@ async def test_whoever_goes_away_while_he_waits_leaves_nothing(sqlite_url: str) 
         await world.store.write(world.keep("next"), Lane.PUBLISH)
         assert await world.open_keys() == ["first", "next"]
         assert world.store.waiting == {"publish": 0, "ack": 0, "bookkeeping": 0}
+
+
+async def test_whoever_goes_away_during_the_commit_leaves_nothing_either(url: str) -> None:
+    async with opened(url) as world:
+        gate = Gate(world.store)
+        keep = Keep(world.row("k1"), answer=answer("mine"))
+        under_way = world.store.write(keep, Lane.PUBLISH)
+        scheduled = world.store.write(Schedule(Scheduled("s1", "x", 1, b"{}")), Lane.PUBLISH)
+        await until(lambda: gate.asked == 1)
+        under_way.cancel()
+        scheduled.cancel()
+        for _ in range(9):
+            gate.opened.release()
+        await world.store.write(world.keep("k2"), Lane.PUBLISH)
+        await world.settled()
+        assert await world.open_keys() == ["k2"]
+        loaded = await world.store.load()
+        assert (loaded.answers, loaded.scheduled) == ([], [])
 
 
 async def test_a_known_audience_costs_no_look_at_each_user(sqlite_url: str, monkeypatch: Any) -> None:

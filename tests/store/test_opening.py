@@ -254,3 +254,13 @@ async def test_threads_and_connections_are_gone_after_closing(url: str, postgres
     await until(lambda: threading.active_count() <= before)
     count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hubd'"
     await until(lambda: postgres.query(count) == "0")
+
+
+async def test_commits_are_flushed_whatever_the_server_is_set_to(postgres: PostgresServer) -> None:
+    name = postgres.new_database()
+    for setting, holds in (("off", "on"), ("remote_apply", "remote_apply")):
+        postgres.query(f"ALTER DATABASE {name} SET synchronous_commit = {setting}")
+        async with opened(postgres.url(name)) as world:
+            link = world.store._writer._link
+            assert link is not None
+            assert await link.fetch("SELECT current_setting('synchronous_commit')") == [(holds,)]

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 
-import { Scene } from "./fakes.js";
+import { FakeStorage, Scene } from "./fakes.js";
 
 const MINUTE = 60_000;
 const said = (scene) => scene.socket.actions("visibility").map(({ state }) => state);
@@ -40,6 +40,34 @@ describe("visibility", () => {
     assert.deepEqual(said(scene), ["visible", "visible"]);
   });
 
+  test("is repeated more often where attention ends sooner", async () => {
+    const scene = await new Scene().connected({ attention_s: 20 });
+    for (const [ms, times] of [[9_999, 1], [1, 2], [9_999, 2], [1, 3]]) {
+      await scene.clock.advance(ms);
+      scene.page.window.dispatchEvent(new Event("keydown"));
+      assert.equal(said(scene).length, times);
+    }
+  });
+
+  test("isn't made of what nobody did", async () => {
+    const scene = await new Scene().connected({ attention_s: 20 });
+    const move = (x) => Object.assign(new Event("pointermove"), { screenX: x, screenY: 7 });
+    const { window } = scene.page;
+    window.dispatchEvent(move(5));
+    await scene.clock.advance(20_000);
+    scene.socket.receive({ hub: "ping", cursor: "c0" });
+    const ofField = Object.defineProperty(new Event("focus"), "target", { value: {} });
+    for (const event of [move(5), ofField]) window.dispatchEvent(event);
+    assert.equal(said(scene).at(-1), "hidden");
+    for (const event of [move(6), new Event("focus")]) {
+      await scene.clock.advance(20_000);
+      scene.socket.receive({ hub: "ping", cursor: "c0" });
+      assert.equal(said(scene).at(-1), "hidden");
+      window.dispatchEvent(event);
+      assert.equal(said(scene).at(-1), "visible");
+    }
+  });
+
   test("is not claimed anew for a screen that nobody touched for half an hour", async () => {
     const scene = await new Scene().connected();
     await pass(scene, 31);
@@ -53,6 +81,43 @@ describe("visibility", () => {
     await pass(scene, 31);
     scene.page.turn("visible");
     assert.equal(said(scene).at(-1), "visible", "whoever turned to it is there");
+  });
+
+  test("ends with the last input, not with what a reconnect said of it", async () => {
+    const scene = await new Scene().connected({ attention_s: 600 });
+    await pass(scene, 9);
+    scene.socket.end();
+    await scene.retried();
+    await scene.connected({ attention_s: 600 });
+    assert.deepEqual(said(scene), ["visible"]);
+    await pass(scene, 1);
+    assert.deepEqual(said(scene), ["visible", "hidden"]);
+  });
+
+  test("isn't claimed by a page that loads itself again and again", async () => {
+    const storage = new FakeStorage();
+    const before = await new Scene({ storage }).connected();
+    const loaded = async (ms) => {
+      const after = new Scene({ storage, autoConnect: false });
+      after.clock.time = before.clock.time + ms;
+      after.hub.connect();
+      await after.connected();
+      return said(after);
+    };
+    assert.deepEqual(await loaded(29 * MINUTE), ["visible"]);
+    assert.deepEqual(await loaded(30 * MINUTE), ["hidden"]);
+  });
+
+  test("is claimed by whoever has it connect again", async () => {
+    for (const [isActive, state] of [[true, "visible"], [false, "hidden"]]) {
+      const scene = await new Scene().connected();
+      scene.hub.close();
+      await scene.clock.advance(31 * MINUTE);
+      scene.page.navigator.userActivation = { isActive };
+      scene.hub.connect();
+      await scene.connected();
+      assert.deepEqual(said(scene), [state]);
+    }
   });
 
   test("is nobody's business where there is no page", async () => {

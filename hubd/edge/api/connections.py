@@ -12,7 +12,8 @@ from hubd.core.publish import field_errors
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import answer, read_body
 from hubd.edge.tickets import UNUSED_S, Tickets
-from hubd.hub import Hub, stored
+from hubd.hub import Hub
+from hubd.storing import all_written
 
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -62,7 +63,7 @@ class Connections:
             by = [self._connection(user, said.connection)]
         else:
             by = [one for one in self._hub.registry.connections_of(user) if not one.answers_pings]
-        await stored(self._hub.ack(user, said.ids, by))
+        await all_written(self._hub.ack(user, said.ids, by))
         return answer({"ok": True})
 
     async def set_visibility(self, request: web.Request) -> web.Response:

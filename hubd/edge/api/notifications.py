@@ -1,7 +1,7 @@
 """Publishing, and what becomes of a single notification: `/api/notifications`."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from aiohttp import web
@@ -50,23 +50,13 @@ class Notifications:
         fields = await self._publish(await read_body(request), key)
         return answer(fields, fields.pop("status"))
 
-    def publish_at_once(self, headers: CIMultiDictProxy[str], read: Callable[[], Any]) -> dict[str, Any] | None:
-        """The same where nothing has to be waited for: the fields of the answer, and its ``status``.
+    def begin(self, headers: CIMultiDictProxy[str], read: Callable[[], Any]) -> Coroutine[Any, Any, dict[str, Any]]:
+        """The same for whoever has no request: what is still to be run, for the answer's fields and its ``status``.
 
-        None: it has to be stored first, and nothing was done.
+        It waits for the store alone, where no plugin has a say.
         """
         key = self._authenticator.server_by(headers, "publish")
-        draft = self._hub.prepare(read())
-        if self._hub.store is not None and (draft.is_durable or draft.deliver_at is not None):
-            return None
-        publish = self._publish_draft(draft, key)
-        try:
-            publish.send(None)
-        except StopIteration as done:
-            fields: dict[str, Any] = done.value
-            return fields
-        publish.close()
-        raise RuntimeError("a publish waits that shouldn't have to")
+        return self._publish(read(), key)
 
     async def publish_batch(self, request: web.Request) -> web.Response:
         """Publish many, in order; each has its own answer."""

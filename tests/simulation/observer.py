@@ -1,0 +1,274 @@
+"""What can be seen from outside of the hub: what went over the wire and when, who was pushed to, what the disk has.
+
+Times are those of the hub's end: when bytes arrived there, when they were written there.
+"""
+
+from collections import defaultdict
+from math import inf
+
+from tests.simulation.disk import Disk
+from tests.simulation.loop import VirtualLoop
+
+_NOWHERE = 10**18
+
+
+class Broken(AssertionError):
+    """A promise was broken."""
+
+
+class Life:
+    """One life of the hub; ``how`` it ended: killed, stopped, or nothing while it lasts."""
+
+    def __init__(self, begin: float) -> None:
+        self.begin = begin
+        self.ready = inf
+        self.end = inf
+        self.how = ""
+
+
+class Publication:
+    """Something that somebody wants published. ``began`` is when the first request for it arrived."""
+
+    def __init__(
+        self,
+        id: str,
+        to: tuple[str, ...],
+        priority: str,
+        persistence: str,
+        ttl: int | None,
+        collapse_key: str | None,
+        deliver_at: float | None,
+    ) -> None:
+        self.id = id
+        self.to = to
+        self.priority = priority
+        self.persistence = persistence
+        self.ttl = inf if ttl is None else ttl
+        self.collapse_key = collapse_key
+        self.deliver_at = deliver_at
+        self.arrivals: list[float] = []
+        self.accepted_at = inf
+        self.cursor = ""
+        self.is_known = False
+        """Somebody was told that it is accepted, whoever that was."""
+        self.is_in_doubt = False
+        """A call for it was never answered."""
+        self.retract_asked_at = self.retracted_at = inf
+
+    @property
+    def is_durable(self) -> bool:
+        return self.priority == "critical" or self.persistence == "persistent"
+
+    @property
+    def escalates(self) -> bool:
+        return self.priority != "informational" and self.persistence != "ephemeral"
+
+
+class Got:
+    """A notification that arrived at a connection."""
+
+    __slots__ = ("channel", "id", "received_at", "sequence", "written_at")
+
+    def __init__(self, id: str, channel: str, sequence: int, written_at: float, received_at: float) -> None:
+        self.id = id
+        self.channel = channel
+        self.sequence = sequence
+        self.written_at = written_at
+        self.received_at = received_at
+
+
+class Seen:
+    """A connection as it was seen."""
+
+    def __init__(self, user: str, name: str, opened_at: float, life: int, *, acks: bool, is_poll: bool = False) -> None:
+        self.user = user
+        self.name = name
+        self.life = life
+        self.opened_at = opened_at
+        self.closed_at = inf
+        self.acks = acks
+        self.is_poll = is_poll
+        self.is_none = False
+        """It was refused."""
+        self.topics: dict[str, list[list[float]]] = {}
+        """From when to when it had them."""
+        self.epoch = ""
+        self.start = _NOWHERE
+        """It is to get everything behind this sequence number, and what is published after ``since``."""
+        self.since = opened_at
+        self.got: list[Got] = []
+        self.dead_at = self.stalled_at = inf
+        self.visible: list[tuple[float, bool]] = []
+
+    def resume(self, epoch: str, start: int) -> None:
+        self.epoch, self.start = epoch, start
+
+    def missed(self, at: float) -> None:
+        """It was told that something is missing."""
+        self.start, self.since = _NOWHERE, at
+
+    def joined(self, topic: str, at: float) -> None:
+        times = self.topics.setdefault(topic, [])
+        if not times or times[-1][1] < inf:
+            times.append([at, inf])
+
+    def left(self, topic: str, at: float) -> None:
+        if topic in self.topics:
+            self.topics[topic][-1][1] = min(at, self.topics[topic][-1][1])
+
+    def has_topic(self, topic: str, at: float) -> bool | None:
+        """Whether it had a topic then; None: who knows."""
+        for since, until in self.topics.get(topic, ()):
+            until = min(until, self.closed_at)
+            if at in (since, until):
+                return None
+            if since < at < until:
+                return True
+        return False
+
+
+class Ack:
+    """An ack: when it arrived, and when the hub said that it is noted."""
+
+    def __init__(self) -> None:
+        self.at = self.answered_at = inf
+        self.life = -1
+
+
+class Push:
+    """A push that was begun, and when a push service took it."""
+
+    def __init__(self, at: float, life: int) -> None:
+        self.at = at
+        self.life = life
+        self.accepted_at = inf
+
+
+class Observer:
+    """Keeps all of that."""
+
+    def __init__(self, loop: VirtualLoop, disk: Disk, grace_s: float, push_delay_s: float) -> None:
+        self.loop = loop
+        self.disk = disk
+        self.grace_s = grace_s
+        self.push_delay_s = push_delay_s
+        self.lives: list[Life] = []
+        self.publications: dict[str, Publication] = {}
+        self.connections: list[Seen] = []
+        self.by_user: dict[str, list[Seen]] = defaultdict(list)
+        self.acks: dict[tuple[str, str], list[Ack]] = defaultdict(list)
+        self.proofs: dict[tuple[str, str], list[float]] = defaultdict(list)
+        self.doubtful: dict[tuple[str, str], list[float]] = defaultdict(list)
+        """Proofs of which nobody knows whether the hub took them."""
+        self.pushes: dict[tuple[str, str], list[Push]] = defaultdict(list)
+        self.durables: dict[tuple[str, str], list[tuple[float, bool | None]]] = defaultdict(list)
+        """From when on a user had a durable subscription or not (None: nobody knows)."""
+        self.in_doubt: dict[tuple[str, str], None] = {}
+        """Durable subscriptions of which a change was never confirmed."""
+        self.held: dict[tuple[str, str], list[float]] = {}
+        """What a gate holds: since when, until when."""
+        self.dropped: dict[tuple[str, str], float] = {}
+        self.revoked: dict[str, float] = {}
+        self.without_devices: tuple[str, ...] = ()
+        self.trace: list[str] = []
+
+    @property
+    def now(self) -> float:
+        return self.loop.now
+
+    @property
+    def life(self) -> int:
+        return len(self.lives) - 1
+
+    def note(self, what: str) -> None:
+        """A line of what happened, to compare two runs by, and to read when something is broken."""
+        self.trace.append(f"{self.loop.now:.6f} {what}")
+
+    # Acks and pushes
+
+    def acked(self, id: str, user: str, ack: Ack) -> None:
+        ack.at, ack.life = self.now, self.life
+        self.acks[id, user].append(ack)
+
+    def ack_answered(self, id: str, user: str, at: float) -> None:
+        """The hub says that it is noted: of a durable one that means on the disk."""
+        publication = self.publications[id]
+        is_closed = any(key in self.disk.closed for key in self.disk.keys.get(id, ()))
+        if publication.retract_asked_at < at or is_closed:  # nothing is open about it any more
+            return
+        if publication.is_durable and ("acked", id, user) not in self.disk.facts_of and self.disk.kept.get(id):
+            raise Broken(f"durable: the ack of {id} by {user} was answered before it was on the disk")
+
+    def pushed(self, id: str, user: str) -> Push:
+        self.note(f"push {id} to {user}")
+        push = Push(self.now, self.life)
+        self.pushes[id, user].append(push)
+        return push
+
+    # Connections
+
+    def opened(self, user: str, name: str, *, acks: bool, is_poll: bool = False) -> Seen:
+        seen = Seen(user, name, self.now, self.life, acks=acks, is_poll=is_poll)
+        self.connections.append(seen)
+        self.by_user[user].append(seen)
+        return seen
+
+    def closed(self, seen: Seen, at: float) -> None:
+        seen.closed_at = min(seen.closed_at, at)
+
+    def is_here(self, user: str, at: float) -> bool | None:
+        """Whether a user was connected or wavering then; None when that very moment changed it."""
+        gone = touched = -inf
+        for seen in self.by_user[user]:
+            if seen.is_none:
+                continue
+            if seen.opened_at == seen.closed_at:  # a poll that was answered at once: was he here?
+                if seen.opened_at <= at:
+                    touched = max(touched, seen.opened_at)
+                continue
+            if at in (seen.opened_at, seen.closed_at):
+                return None
+            if seen.opened_at < at < seen.closed_at:
+                return True
+            if seen.closed_at < at and seen.life == self.life_at(at):
+                gone = max(gone, seen.closed_at)
+        if touched + self.grace_s >= at and gone + self.grace_s < at:
+            return None
+        left = gone + self.grace_s - at
+        return None if abs(left) < 1e-6 else left > 0
+
+    def life_at(self, at: float) -> int:
+        for number in range(len(self.lives) - 1, -1, -1):
+            if self.lives[number].begin <= at:
+                return number
+        return -1
+
+    def is_member(self, user: str, topic: str, at: float) -> bool | None:
+        """Whether something for a topic was meant for a user then."""
+        if (user, topic) in self.in_doubt:
+            return None
+        found: bool | None = False
+        for since, has in self.durables[user, topic]:
+            if since == at:
+                return None
+            if since < at:
+                found = has
+        for seen in self.by_user[user]:
+            if found is True:
+                break
+            had = seen.has_topic(topic, at)
+            found = had if had is not False else found
+        return found
+
+    def is_meant(self, publication: Publication, user: str, at: float) -> bool | None:
+        """Whether it went to a user by another way than a broadcast."""
+        found: bool | None = False
+        for channel in publication.to:
+            if channel == f"user:{user}":
+                return True
+            if channel != "notifications" and not channel.startswith("user:"):
+                had = self.is_member(user, channel, at)
+                if had:
+                    return True
+                found = had if found is False else found
+        return found

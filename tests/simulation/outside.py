@@ -1,0 +1,162 @@
+"""What else is around the hub: push services that remember what they were asked for, and a gate that holds things."""
+
+from collections.abc import Callable
+from math import inf
+from random import Random
+from typing import Any
+
+from hubd.core.errors import Problem
+from hubd.core.notification import Notification
+from hubd.core.users import UserNumbers, UserSet
+from hubd.core.verdict import Verdict, drop, hold
+from hubd.plugin import PluginConfig, PluginHub, hookimpl
+from tests.simulation.loop import VirtualLoop
+from tests.simulation.observer import Broken, Observer, Push
+
+
+class PushServices:
+    """Who has a device, and what was asked for. One for all lives of a hub."""
+
+    def __init__(self, loop: VirtualLoop, observer: Observer, without: tuple[str, ...], seed: int) -> None:
+        self.loop = loop
+        self.observer = observer
+        self.without = without
+        self.random = Random(seed)
+
+    def pusher(self) -> "RecordingPusher":
+        """What a new life of the hub pushes by."""
+        return RecordingPusher(self)
+
+
+class RecordingPusher:
+    """Stands for push services: it takes everything, after a while, and remembers what, when and for whom."""
+
+    def __init__(self, services: PushServices) -> None:
+        self._services = services
+        self._begun: dict[tuple[str, int], Push] = {}
+        self._numbers: UserNumbers
+        self._delivering: Any
+        self.is_dead = False
+
+    def attach(self, numbers: UserNumbers, delivering: Any) -> None:
+        """Whom to tell how it went, and whose numbers the users have."""
+        self._numbers = numbers
+        self._delivering = delivering
+
+    def push(self, record: Any, users: UserSet) -> None:
+        if self.is_dead:
+            return
+        services = self._services
+        for number in users:
+            user = self._numbers.id_of(number) or "?"
+            if user in services.without:
+                services.loop.call_later(0.01, self._not_routed, record, number)
+                continue
+            push = services.observer.pushed(record.id, user)
+            self._begun[record.key, number] = push
+            services.loop.call_later(services.random.choice((0.05, 0.5, 4.0)), self._accepted, record, number, push)
+
+    def cancel(self, record: Any, users: UserSet) -> None:
+        for number in users:
+            self._begun.pop((record.key, number), None)
+
+    def _accepted(self, record: Any, number: int, push: Push) -> None:
+        if not self.is_dead and self._begun.pop((record.key, number), None) is not None:
+            push.accepted_at = self._services.loop.now
+            self._delivering.accepted(record, UserSet((number,)))
+
+    def _not_routed(self, record: Any, number: int) -> None:
+        if not self.is_dead:
+            self._delivering.not_routed(record, UserSet((number,)))
+
+
+class Plan:
+    """What the gate is to do: from whom everything is held now, from whom it is dropped. It outlives the hub."""
+
+    def __init__(self, loop: VirtualLoop, observer: Observer) -> None:
+        self.loop = loop
+        self.observer = observer
+        self.holding: dict[str, None] = {}
+        self.dropping: dict[str, None] = {}
+        self.gate: Any = None
+
+    def gate_class(self) -> type[Any]:
+        """A plugin that does so."""
+        return type("SimulatedGate", (Gate,), {"plan": self})
+
+    def take_up(self) -> None:
+        """The hub has started again: find what was held then."""
+        for (id, _), times in self.observer.held.items():
+            if times[1] == inf and (notification := self.gate.hub.find(id)) is not None:
+                self.gate.kept[id] = notification
+
+    def release(self, user: str) -> None:
+        """What was held for a user goes out."""
+        self.holding.pop(user, None)
+        if self.gate is not None:
+            self.gate.hub.start(self.gate.release(user), "release")
+
+
+class Gate:
+    """A plugin that holds and drops as its plan says."""
+
+    plan: Plan
+
+    def __init__(self, config: PluginConfig) -> None:
+        self.hub: PluginHub
+        self.kept: dict[str, Notification] = {}
+
+    @hookimpl
+    def hubd_startup(self, hub: PluginHub) -> None:
+        self.hub = hub
+        self.plan.gate = self
+
+    @hookimpl
+    def hubd_filter_recipients(self, notification: Notification, recipients: UserSet) -> Any:
+        plan, verdicts = self.plan, []
+        left = recipients
+        for number in recipients:  # it may have been asked before, for a call that failed
+            key = notification.id, str(self.hub.user_of(number))
+            plan.observer.dropped.pop(key, None)
+            if plan.observer.held.get(key, [0.0, 0.0])[1] == inf:
+                del plan.observer.held[key]
+        for users, verdict in ((plan.holding, hold), (plan.dropping, drop)):
+            if among := self.hub.users(tuple(users)) & left:
+                left = left - among
+                verdicts.append(self._verdict(verdict, among, notification))
+        return verdicts
+
+    def _verdict(self, verdict: Callable[..., Verdict], among: UserSet, notification: Notification) -> Verdict:
+        observer = self.plan.observer
+        for number in among:
+            key = notification.id, str(self.hub.user_of(number))
+            if verdict is hold:
+                self.kept[notification.id] = notification
+                observer.held.setdefault(key, [observer.now, inf])
+            else:
+                observer.dropped.setdefault(key, observer.now)
+        return verdict(among, "dnd" if verdict is hold else "muted")
+
+    async def release(self, user: str) -> None:
+        plan = self.plan
+        observer = plan.observer
+        for (id, name), times in list(observer.held.items()):
+            if name != user or times[1] != inf:
+                continue
+            notification = self.kept.get(id)
+            publication = observer.publications[id]
+            if notification is None:
+                is_wanted = publication.ttl == inf and publication.retract_asked_at > observer.now
+                if publication.is_durable and publication.is_known and is_wanted:
+                    plan.loop.broken.append(Broken(f"quiet: {id}, which was held for {user}, is forgotten"))
+                continue
+            if not notification.sequence:  # the call failed that it was held for
+                continue
+            try:
+                await self.hub.release(notification, self.hub.users((user,)))
+            except Problem:  # it can't be stored at the moment
+                plan.holding[user] = None
+                plan.loop.call_later(1.0, plan.release, user)
+                return
+            times[1] = observer.now
+            observer.note(f"released {id} to {user}")
