@@ -65,7 +65,8 @@ def measure_store(results: Results, rounds: int) -> None:
 async def writes_a_second(folder: Path, batch: int) -> float:
     """Of writers who each wait for their commit."""
     clock, tasks, numbers = SystemClock(), Tasks(), UserNumbers()
-    store = await open_store(f"sqlite:///{folder}/bench.db", clock, numbers, tasks, limits=Limits(batch=batch, set_aside=batch // 10))
+    limits = Limits(batch=batch, set_aside=batch // 10)
+    store = await open_store(f"sqlite:///{folder}/bench.db", clock, numbers, tasks, limits=limits)
     users = [UserSet((numbers.hold(f"u{number}"),)) for number in range(USERS)]
     end = time.perf_counter() + BLOCK_S
 

@@ -227,7 +227,7 @@ class Delivering:
         record, user = notification.record, connection.user
         if record is None or user is None:
             return
-        self.delivery.replayed(record, user.number)
+        self.delivery.replayed(record, user.number, self.moment())
         prove = None if notification.wants_proof else connection.form.prove
         if prove is not None and user.number in record.waiting:
             connection.outbox.append(prove(notification.sequence))

@@ -24,6 +24,7 @@ from hubd.delivering import CallLater, Delivering, Pusher
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
 from hubd.ids import Ids
+from hubd.late_acks import LateAcks
 from hubd.log_events import log_event
 from hubd.memory import Memory
 from hubd.publishing import Publishing
@@ -82,6 +83,8 @@ class Hub:
         self.rings.replayed = self.delivering.replayed
         self.in_background: Callable[[Coroutine[Any, Any, Any], str], Any] = at_once
         """Runs what nobody waits for."""
+        run = lambda work, name: self.in_background(work, name)  # noqa: E731, PLW0108 - it is set later
+        self.late_acks = None if store is None else LateAcks(store, clock, run)
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
         self.scheduling = self.publishing.scheduling = self._make_scheduling(call_later)
         # The way of a notification, without a detour.
@@ -260,16 +263,20 @@ class Hub:
         before that may be confirmed to him (``stored``).
         """
         number = self.numbers.hold(user)
-        known, fresh = [], []
+        device = by[0].id if by else ""
+        known, fresh, late = [], [], []
         for id in dict.fromkeys(ids):
             found = self.sent_to(id, user)
             notification = None if found is None else found[0]
-            is_news = self.delivering.acked(id, notification, number, by[0].id if by else "")
+            is_news = self.delivering.acked(id, notification, number, device)
             if notification is None:
                 if not self.delivering.knows(id, number):
+                    late.append(id)
                     continue
             elif is_news := notification.record_ack(number):
                 self.rings.note_user(notification)
+            if notification is not None and notification.record is None and notification.is_durable:
+                late.append(id)
             known.append(id)
             if is_news:
                 fresh.append(id)
@@ -281,7 +288,9 @@ class Hub:
             others = (other for other in self.registry.connections_of(user) if other not in by)
             self.publishing.tell(others, {"hub": "read", "ids": fresh})
         self.numbers.release(number)
-        return self.delivering.acks_written()
+        if self.late_acks is None:
+            return self.delivering.acks_written()
+        return self.delivering.acks_written() + [self.late_acks.write(id, number, device) for id in late]
 
     def _on_came(self, connection: Connection, cursor: Cursor | None, resumes: bool) -> None:
         """Somebody is here; if he ``resumes`` he reads the rings, from his cursor on if that can be honoured."""

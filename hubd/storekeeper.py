@@ -9,9 +9,7 @@ from hubd.core.users import UserNumbers
 from hubd.hub import Hub
 from hubd.ids import Ids
 from hubd.memory import Memory
-from hubd.store.off import NoStore
 from hubd.store.opening import OFF, START_S, open_store
-from hubd.store.sql_store import SqlStore
 from hubd.storing import Store, StoreError
 from hubd.taking_up import remembered
 from hubd.tasks import Tasks
@@ -30,12 +28,8 @@ class Storekeeper:
         self._ids = ids
         self._numbers = UserNumbers()
         self._tasks = Tasks()
-        self._opened: SqlStore | NoStore | None = None
-
-    @property
-    def store(self) -> Store | None:
+        self.store: Store | None = None
         """What the hub stores with."""
-        return self._opened
 
     async def open(self, config: Config, *, waits: bool = True) -> None:
         """Open it; ``StoreError`` when that can't be done.
@@ -44,7 +38,7 @@ class Storekeeper:
         """
         if (url := config.store.url) != OFF:
             start_s = START_S if waits else 0.0
-            self._opened = await open_store(url, self._clock, self._numbers, self._tasks, start_s=start_s)
+            self.store = await open_store(url, self._clock, self._numbers, self._tasks, start_s=start_s)
 
     async def memory(self, saved: Path | None, config: Config) -> Memory:
         """What there is from before, in the store and in the file of a clean stop (which is gone then)."""
@@ -52,11 +46,11 @@ class Storekeeper:
 
     async def keep_clean(self, hub: Hub) -> None:
         """Remove what is over, until cancelled."""
-        while self._opened is not None:
+        while self.store is not None:
             await asyncio.sleep(CLEAN_S)
             now = self._clock.now()
             try:
-                await self._opened.clean(int(now * 1000), int((now - hub.config.limits.id_window_s) * 1000))
+                await self.store.clean(int(now * 1000), int((now - hub.config.limits.id_window_s) * 1000))
             except StoreError:
                 continue  # the store says itself that it is in trouble
 
@@ -65,6 +59,6 @@ class Storekeeper:
         if hub is not None:
             hub.delivering.stop()
             hub.scheduling.stop()
-        if self._opened is not None:
-            await self._opened.close(CLOSE_S)
+        if self.store is not None:
+            await self.store.close(CLOSE_S)
         await self._tasks.close()

@@ -20,7 +20,7 @@ class StoreError(Exception):
 
 def unavailable(why: str) -> Problem:
     """What a caller is told whose call couldn't be stored."""
-    return Problem("unavailable", f"it can't be stored at the moment ({why}); nothing was done: try again", (), RETRY_S)
+    return Problem("unavailable", f"it can't be stored at the moment ({why}): try again", (), RETRY_S)
 
 
 class Loaded(NamedTuple):

@@ -49,6 +49,7 @@ FLOORS = {
     "hubd.gates": HUB,
     "hubd.hub": HUB,
     "hubd.idempotency": HUB,
+    "hubd.late_acks": HUB,
     "hubd.looking_up": HUB,
     "hubd.memory": HUB,
     "hubd.publishing": HUB,
@@ -270,6 +271,7 @@ def plugged(modules: list[Module]) -> list[str]:
 WAITS_FOR_ANSWERS = {
     "hubd.delivering",
     "hubd.idempotency",
+    "hubd.late_acks",
     "hubd.looking_up",
     "hubd.scheduling",
     "hubd.stored_subscriptions",

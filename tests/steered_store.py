@@ -16,7 +16,7 @@ class SteeredStore:
         self.written: list[tuple[Write, Lane]] = []
         """What was stored, in order."""
         self.noted: list[Write] = []
-        self.waiting: list[tuple[Write, Lane, asyncio.Future[None]]] = []
+        self.held: list[tuple[Write, Lane, asyncio.Future[None]]] = []
         self.loaded = Loaded((), 1, (), (), (), ())
         self.rows: list[Kept] = []
         self.closed = False
@@ -28,14 +28,14 @@ class SteeredStore:
         if self.trouble:
             future.set_exception(StoreError(self.trouble))
             return future
-        self.waiting.append((write, lane, future))
+        self.held.append((write, lane, future))
         if not self.holds:
             loop.call_soon(self.let_go)
         return future
 
     def let_go(self) -> None:
         """Everything that waits is on the disk now, or fails."""
-        waiting, self.waiting = self.waiting, []
+        waiting, self.held = self.held, []
         for write, lane, future in waiting:
             if future.done():
                 continue

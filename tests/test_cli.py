@@ -74,10 +74,10 @@ def test_check_config_lists_everything_that_is_wrong(tmp_path: Path) -> None:
 
 
 def test_check_config_notes_what_has_no_effect_and_says_what_it_read(tmp_path: Path) -> None:
-    done = hubd("check-config", cwd=tmp_path, HUBD_STORE__URL="sqlite:///other.db")
+    done = hubd("check-config", cwd=tmp_path, HUBD_TYPES__DEFAULT__TOAST="false")
     assert done.code == 0
     assert "no --config was given" in done.out
-    assert done.err == "note: store.url is not used by this version\n"
+    assert done.err == "note: types.default.toast is not used by this version\n"
 
 
 def test_check_config_notes_a_key_that_others_can_read(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ async def test_changes_of_one_are_stored_in_the_order_in_which_they_count(kept: 
         for change in (kept.servers(), kept.own(), kept.durables.end("ada", "t"), kept.own(), kept.own(topic="u"))
     ]
     await kept.settled()
-    assert len(kept.store.waiting) == 2, "those of one topic wait for each other, others don't"
+    assert len(kept.store.held) == 2, "those of one topic wait for each other, others don't"
     while not all(change.done() for change in changes):
         kept.store.let_go()
         await kept.settled()
@@ -181,7 +181,7 @@ async def test_no_check_is_stored_behind_an_end(kept: Kept) -> None:
     ending = asyncio.ensure_future(kept.durables.end("ada", "t"))
     await kept.settled()
     kept.durables.recheck(identity("ada", topics=("**",)), NOW + 2 * DAY_S)
-    assert len(kept.store.waiting) == 1
+    assert len(kept.store.held) == 1
     kept.store.let_go()
     assert await ending is True
     assert kept.written() == ["Subscribe t", "Unsubscribe t"]
@@ -202,9 +202,9 @@ async def test_a_thousand_at_once_dont_fill_the_store(kept: Kept) -> None:
     kept.store.holds = True
     for place in range(NOTES + 10):
         kept.durables.recheck(identity(f"user{place}", topics=("**",)), NOW + DAY_S)
-    assert len(kept.store.waiting) == NOTES
+    assert len(kept.store.held) == NOTES
     kept.store.let_go()
     await kept.settled()
     for place in range(NOTES + 10):
         kept.durables.recheck(identity(f"user{place}", topics=("**",)), NOW + DAY_S)
-    assert len(kept.store.waiting) == 10, "those that weren't stored are now"
+    assert len(kept.store.held) == 10, "those that weren't stored are now"

@@ -24,8 +24,8 @@ def explain(id: str, user: str | None, url: str, key: str | None, as_json: bool)
     hubd explain order-1234 42     what became of it for user 42
     hubd explain order-1234        how many of those whom it is meant for have got it
 
-    The first line says how it stands. Then comes what happened, in order: whom it was published to, what plugins said of
-    it, each connection that it was sent to or wasn't, who acked, and each attempt to push. Times are this machine's
+    The first line says how it stands. Then comes what happened, in order: whom it was published to, what plugins said
+    of it, each connection that it was sent to or wasn't, who acked, and each attempt to push. Times are this machine's
     local time. The hub remembers as much as its config says ([delivery] explain_s and explain_bytes).
     """
     import asyncio

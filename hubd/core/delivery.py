@@ -64,6 +64,8 @@ class Delivery:
         if record.is_escalating or record.is_stored or record.has_held:
             self._begin(record)
         else:
+            if milestones.others is not None:
+                record.settle_size()
             self._unlink(record)
 
     def _waits_for_acks(self, record: Record) -> bool:
@@ -72,6 +74,7 @@ class Delivery:
     def joined(self, record: Record, users: UserSet, *, may_push: bool) -> None:
         """Somebody joined a topic after its row was written, and before it was published."""
         record.milestones.add_all(users)
+        record.milestones.move(users, PENDING)
         record.late = record.late | users
         if may_push and record.escalates:
             record.may_push = record.may_push | users
@@ -140,13 +143,15 @@ class Delivery:
         record = self.open.with_sequence(sequence)
         return record is not None and number in record.waiting
 
-    def replayed(self, record: Record, number: int) -> None:
+    def replayed(self, record: Record, number: int, moment: Moment) -> None:
         """A user who came back got it from a ring."""
         before = record.milestones.of(number)
         if before is None:
             record.milestones.add(number, LIVE_SENT)
         elif before == PENDING or before.startswith(("held(", "dropped(")):
             record.milestones.move_one(number, LIVE_SENT)
+            if before not in (PENDING, AWAY, NO_ROUTE):  # the store was told that it is kept from him
+                self._fact(record, "proved", UserSet((number,)), moment)
         if record.priority is Priority.INFORMATIONAL and number in record.waiting:
             self._settle(record, number)
         elif record.has_held:

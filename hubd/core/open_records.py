@@ -21,7 +21,9 @@ class OpenRecords:
         """What their notifications are counted with."""
         self._by_sequence: dict[int, Record] = {}
         self._collapsing = Collapsing()
-        self._stranded: dict[str, Record] = {}
+        self._stranded: dict[str, Record] = {}  # those for many
+        self._stranded_of: dict[int, dict[str, Record]] = {}  # those for one user, by his number
+        self._stranded_number: dict[str, int] = {}  # and his number, by their keys
         self._unreached = UserSet()  # everybody who is in one of their `no_route`, and some who were
         self._deadlines: list[tuple[float, int, Record]] = []
         self._count = 0
@@ -59,7 +61,7 @@ class OpenRecords:
         if self.by_key.pop(record.key, None) is not None:
             self.bytes -= record.weight
         self._by_sequence.pop(record.sequence, None)
-        self._stranded.pop(record.key, None)
+        self._unstrand(record)
         self._collapsing.discard(record)
 
     def arm(self, record: Record) -> None:
@@ -76,18 +78,34 @@ class OpenRecords:
 
     def strand(self, record: Record) -> None:
         """There are users whom nothing could reach."""
-        if record.is_open:
+        if not record.is_open:
+            return
+        if len(record.everybody) == 1:
+            (number,) = record.everybody
+            self._stranded_number[record.key] = number
+            self._stranded_of.setdefault(number, {})[record.key] = record
+        else:
             self._stranded[record.key] = record
             self._unreached = self._unreached | record.no_route
 
     def stranded(self, number: int) -> list[Record]:
         """Those that couldn't be brought to a user (by number)."""
-        if number not in self._unreached:
-            return []
-        found = [record for record in self._stranded.values() if number in record.no_route]
-        if not found:
-            self._unreached.discard(number)
+        found = [record for record in self._stranded_of.get(number, {}).values() if number in record.no_route]
+        if number in self._unreached:
+            of_many = [record for record in self._stranded.values() if number in record.no_route]
+            if not of_many:
+                self._unreached.discard(number)
+            found += of_many
         return found
+
+    def _unstrand(self, record: Record) -> None:
+        self._stranded.pop(record.key, None)
+        number = self._stranded_number.pop(record.key, None)
+        if number is not None:
+            of_his = self._stranded_of[number]
+            del of_his[record.key]
+            if not of_his:
+                del self._stranded_of[number]
 
     def with_sequence(self, sequence: int) -> Record | None:
         """The one with this sequence number."""

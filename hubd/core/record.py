@@ -12,6 +12,7 @@ from hubd.core.verdict import Action, Verdict, Way
 STEPS = 300
 """So many steps of a record are kept one by one; what comes then is put together with others of its kind."""
 _OWN_BYTES = 900
+_NAME_BYTES = 180  # one more channel in `to`
 _STEP_BYTES = 250
 
 FACTS = (
@@ -129,7 +130,7 @@ class Record:
         self._begin(everybody, may_push, tally)
         self.budget = budget
         self.size = 0
-        self.grow(_OWN_BYTES)
+        self.grow(_OWN_BYTES if len(self.channels) == 1 else _OWN_BYTES + _NAME_BYTES * len(self.channels))
 
     def _begin(self, everybody: UserSet, may_push: UserSet, tally: Tally) -> None:
         """Nothing has become of it yet."""

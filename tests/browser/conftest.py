@@ -158,6 +158,10 @@ async def chromium() -> AsyncIterator[Chromium]:
             await browser.stop()
 
 
+NOTHING_KEPT = {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"}
+"""Each test begins with nothing."""
+
+
 class HubProcess:
     """`hubd serve --dev` as a process of its own."""
 
@@ -169,7 +173,7 @@ class HubProcess:
         """Start it, on the port it had before if it had one."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "hubd", "serve", "--dev", "--port", str(self.port), stdout=-1, stderr=-1,
-            env=os.environ | {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"},  # each test begins with nothing
+            env=os.environ | NOTHING_KEPT,
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stderr is not None

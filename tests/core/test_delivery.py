@@ -257,7 +257,7 @@ def test_what_is_kept_from_the_devices_of_somebody_who_wavers(priority: Priority
     gone = world.publish([ADA], here=[ADA], verdicts=[hold(users(ADA), "quiet", Way.PUSH)], priority=priority)
     back = world.publish([ADA], here=[ADA], verdicts=[hold(users(ADA), "quiet", Way.PUSH)], priority=priority)
     world.wait(1)
-    world.delivery.replayed(back, ADA)
+    world.delivery.replayed(back, ADA, world.moment)
     world.wait(DELAY)
     assert (where(gone), where(back)) == ({ADA: held("quiet")}, {ADA: LIVE_SENT})
 

@@ -196,7 +196,7 @@ def test_a_critical_one_is_pushed_at_once_whatever_settles_others(plain_ack: str
 def test_whoever_wavers_comes_back_and_shows_that_he_has_it() -> None:
     world = World()
     record = world.publish([ADA], here=[ADA])
-    world.delivery.replayed(record, ADA)
+    world.delivery.replayed(record, ADA, world.moment)
     assert (where(record), record.is_open) == ({ADA: LIVE_SENT}, True)
     world.delivery.proved(record.sequence, ADA, world.moment)
     assert (record.is_open, alive(world), where(record)) == (False, [], {ADA: LIVE_SENT})
@@ -208,7 +208,7 @@ def test_whoever_wavers_comes_back_and_shows_that_he_has_it() -> None:
 def test_whoever_comes_back_in_time_gets_an_informational_one_by_his_replay() -> None:
     world = World()
     record = world.publish([ADA, BOB], here=[ADA, BOB], priority=Priority.INFORMATIONAL)
-    world.delivery.replayed(record, ADA)
+    world.delivery.replayed(record, ADA, world.moment)
     world.wait(DELAY)
     assert (where(record)[ADA], record.is_open) == (LIVE_SENT, False)
 
@@ -219,14 +219,14 @@ def test_whoever_comes_back_too_late_gets_it_all_the_same() -> None:
         world.delivery.can_push = can_push
         record = world.publish([ADA], priority=priority)
         assert not record.is_open and where(record)[ADA].startswith("dropped(")
-        world.delivery.replayed(record, ADA)
+        world.delivery.replayed(record, ADA, world.moment)
         assert where(record) == {ADA: LIVE_SENT}
 
 
 def test_a_replay_to_somebody_who_joined_later_counts_him() -> None:
     world = World()
     record = world.publish([ADA], [ADA])
-    world.delivery.replayed(record, BOB)
+    world.delivery.replayed(record, BOB, world.moment)
     assert where(record) == {ADA: LIVE_SENT, BOB: LIVE_SENT}
 
 
@@ -238,7 +238,7 @@ def test_a_replay_takes_nobody_back(milestone: str) -> None:
         world.ack(record, ADA)
     else:
         world.accept(record, ADA)
-    world.delivery.replayed(record, ADA)
+    world.delivery.replayed(record, ADA, world.moment)
     assert where(record) == {ADA: milestone}
 
 
@@ -246,5 +246,5 @@ def test_a_replay_does_not_settle_a_critical_one() -> None:
     world = World()
     record = world.critical([ADA])
     world.no_route(record, ADA)
-    world.delivery.replayed(record, ADA)
+    world.delivery.replayed(record, ADA, world.moment)
     assert (record.is_open, record.no_route, where(record)) == (True, users(ADA), {ADA: LIVE_SENT})

@@ -193,10 +193,12 @@ async def test_a_killed_hub_keeps_its_promises(size: Size, url: str, tmp_path: P
     assert not wrong, "\n".join([f"{len(wrong)} promises broken", *wrong[:20], HOW_TO_REPEAT])
 
 
+@pytest.mark.timeout(180)
 async def test_a_slow_disk_breaks_no_promise(sqlite_url: str, tmp_path: Path) -> None:
     assert broken(await run(tmp_path, sqlite_url, FEW, "slow_disk")) == []
 
 
+@pytest.mark.timeout(180)
 @pytest.mark.parametrize(
     ("plant", "found"),
     [

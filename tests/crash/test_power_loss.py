@@ -36,7 +36,7 @@ class Size(NamedTuple):
 
 USUAL = Size(chains=2, lives=3, cuts=35)
 FEW = Size(chains=1, lives=1, cuts=12)
-MANY = Size(chains=10, lives=5, cuts=100)
+MANY = Size(chains=5, lives=5, cuts=60)
 
 SIZES = pytest.mark.parametrize(
     "size", [pytest.param(USUAL, id="usual"), pytest.param(MANY, id="many", marks=pytest.mark.long)]

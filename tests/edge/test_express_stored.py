@@ -57,7 +57,7 @@ def call(hub: LiveHub, n: int = 1, priority: str = "critical", id: str = "") -> 
 
 
 async def waits(store: SteeredStore, count: int = 1) -> None:
-    await eventually(lambda: len(store.waiting) == count, f"{len(store.waiting)} wait, not {count}")
+    await eventually(lambda: len(store.held) == count, f"{len(store.held)} wait, not {count}")
 
 
 async def is_silent(raw: Raw) -> bool:

@@ -121,8 +121,11 @@ async def test_a_crash_loses_nothing_in_silence(size: Size, daemon: Daemon) -> N
         who = f"{visitor.user} by {visitor.wire}"
         assert [gap[1:] for gap in visitor.gaps] == [(None, "epoch")], who
         before, after = visitor.got[: visitor.gaps[0].after], visitor.got[visitor.gaps[0].after :]
-        assert after == meant_for(visitor, second), f"{who}: after the gap"
-        meant = meant_for(visitor, first)
+        meant, fresh = meant_for(visitor, first), meant_for(visitor, second)
+        assert after[len(after) - len(fresh) :] == fresh, f"{who}: after the gap"
+        # What still waited for an ack was stored, and is in the rings again before all others.
+        again = after[: len(after) - len(fresh)]
+        assert len(set(again)) == len(again) and set(again) <= {*meant, *fresh}, f"{who}: it wasn't sent to him before"
         # What went out, and the publisher never heard of it, he has sent again: under the same id, to the new epoch.
         unanswered = [mark for mark in before if mark not in set(meant)]
         assert set(unanswered) <= set(after), f"{who}: got what nobody sent him"

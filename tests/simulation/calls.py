@@ -19,7 +19,7 @@ class _Call(NamedTuple):
 
 
 class Caller(asyncio.Protocol):
-    """Calls are answered by ``answered(answer, when the hub wrote it)``; ``None`` when nobody knows what became of it."""
+    """Calls are answered by ``answered(answer, when the hub wrote it)``; None: nobody knows what became of it."""
 
     def __init__(self, network: Network, host: str) -> None:
         self._network = network

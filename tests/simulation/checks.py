@@ -75,6 +75,9 @@ def _check_times(observer: Observer, publication: Publication, user: str, pushes
         if any(held[0] <= push.at < held[1] for push in pushes):
             raise Broken(f"quiet: {id} was pushed to {user} while it was held")
         begin = held[1]
+        is_late = held[0] > publication.accepted_at
+        if is_late and observer.life_at(held[0]) != observer.life_at(begin):
+            return  # what was held only when somebody came to read it is not remembered over a restart
     if begin == inf or (id, user) in observer.dropped or publication.retract_asked_at <= begin:
         return
     life_number = observer.life_at(begin)
@@ -83,7 +86,7 @@ def _check_times(observer: Observer, publication: Publication, user: str, pushes
     if publication.arrivals and observer.is_meant(publication, user, publication.arrivals[-1]) != meant:
         return
     here = observer.is_here(user, begin)
-    if meant is None or here is None or (id, user) in observer.doubtful:
+    if meant is None or here is None or observer.doubtful.get((id, user)):
         return
     if not meant:
         if pushes:
@@ -96,7 +99,7 @@ def _check_times(observer: Observer, publication: Publication, user: str, pushes
         _check_in_life(publication, user, [push for push in pushes if push.life == life_number], due, settled)
         if settled <= due and any(push.life > life_number for push in pushes):
             _check_settled_for_good(observer, publication, user, life.end)
-    elif publication.is_durable or life.how == "stopped":
+    elif publication.is_durable or (life.how == "stopped" and id in observer.disk.keys):
         _check_goes_on(observer, publication, user, pushes, due, life_number)
 
 

@@ -112,9 +112,10 @@ class Tab(asyncio.Protocol):
 
     def _on_hub_write(self, seen: Seen, link: Link, end: End, data: bytes) -> None:
         """Where the hub says goodbye, the connection is none any more, whether that arrives or not."""
-        if end is link.server and not data.endswith(b"}") and not data.startswith(b"HTTP/"):
-            if any(opcode == wire.CLOSE for opcode, _ in wire.Frames().feed(data)):
-                self._observer.closed(seen, self._observer.now)
+        if end is not link.server or data.endswith(b"}") or data.startswith(b"HTTP/"):
+            return
+        if any(opcode == wire.CLOSE for opcode, _ in wire.Frames().feed(data)):
+            self._observer.closed(seen, self._observer.now)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, End)

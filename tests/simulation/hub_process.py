@@ -7,7 +7,6 @@ from random import Random
 from typing import Any
 
 from hubd.config import Config
-from hubd.config_options import ApiKeyEntry
 from hubd.core.users import UserNumbers
 from hubd.edge.app import Edge
 from hubd.edge.http_server import Runner

@@ -11,7 +11,6 @@ from math import inf, nextafter
 from random import Random
 from typing import Any
 
-
 SPINS = 200_000
 """So many turns without time passing are no accident."""
 

@@ -119,10 +119,10 @@ class Seen:
     def has_topic(self, topic: str, at: float) -> bool | None:
         """Whether it had a topic then; None: who knows."""
         for since, until in self.topics.get(topic, ()):
-            until = min(until, self.closed_at)
-            if at in (since, until):
+            end = min(until, self.closed_at)
+            if at in (since, end):
                 return None
-            if since < at < until:
+            if since < at < end:
                 return True
         return False
 
@@ -158,8 +158,8 @@ class Observer:
         self.by_user: dict[str, list[Seen]] = defaultdict(list)
         self.acks: dict[tuple[str, str], list[Ack]] = defaultdict(list)
         self.proofs: dict[tuple[str, str], list[float]] = defaultdict(list)
-        self.doubtful: dict[tuple[str, str], list[float]] = defaultdict(list)
-        """Proofs of which nobody knows whether the hub took them."""
+        self.doubtful: dict[tuple[str, str], int] = defaultdict(int)
+        """How many proofs there are of which nobody knows whether the hub took them."""
         self.pushes: dict[tuple[str, str], list[Push]] = defaultdict(list)
         self.durables: dict[tuple[str, str], list[tuple[float, bool | None]]] = defaultdict(list)
         """From when on a user had a durable subscription or not (None: nobody knows)."""
@@ -194,10 +194,22 @@ class Observer:
         """The hub says that it is noted: of a durable one that means on the disk."""
         publication = self.publications[id]
         is_closed = any(key in self.disk.closed for key in self.disk.keys.get(id, ()))
-        if publication.retract_asked_at < at or is_closed:  # nothing is open about it any more
+        is_over = publication.accepted_at + publication.ttl < at
+        if publication.retract_asked_at < at or is_closed or is_over:  # nothing is open about it any more
             return
         if publication.is_durable and ("acked", id, user) not in self.disk.facts_of and self.disk.kept.get(id):
             raise Broken(f"durable: the ack of {id} by {user} was answered before it was on the disk")
+
+    def doubt(self, user: str, unproved: list[Got]) -> None:
+        """He may have proved that he has these: nobody knows whether the hub took it so."""
+        for got in unproved:
+            self.doubtful[got.id, user] += 1
+
+    def proved(self, user: str, unproved: list[Got], at: float) -> None:
+        """It did."""
+        for got in unproved:
+            self.proofs[got.id, user].append(at)
+            self.doubtful[got.id, user] -= 1
 
     def pushed(self, id: str, user: str) -> Push:
         self.note(f"push {id} to {user}")

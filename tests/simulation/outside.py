@@ -79,6 +79,8 @@ class Plan:
         self.holding: dict[str, None] = {}
         self.dropping: dict[str, None] = {}
         self.gate: Any = None
+        self.late: dict[tuple[str, str], None] = {}
+        """What is held only since its user came to read it."""
 
     def gate_class(self) -> type[Any]:
         """A plugin that does so."""
@@ -132,6 +134,8 @@ class Gate:
             key = notification.id, str(self.hub.user_of(number))
             if verdict is hold:
                 self.kept[notification.id] = notification
+                if notification.sequence:
+                    self.plan.late[key] = None
                 observer.held.setdefault(key, [observer.now, inf])
             else:
                 observer.dropped.setdefault(key, observer.now)
@@ -147,7 +151,7 @@ class Gate:
             publication = observer.publications[id]
             if notification is None:
                 is_wanted = publication.ttl == inf and publication.retract_asked_at > observer.now
-                if publication.is_durable and publication.is_known and is_wanted:
+                if publication.is_durable and publication.is_known and is_wanted and (id, name) not in plan.late:
                     plan.loop.broken.append(Broken(f"quiet: {id}, which was held for {user}, is forgotten"))
                 continue
             if not notification.sequence:  # the call failed that it was held for

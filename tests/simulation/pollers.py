@@ -61,19 +61,16 @@ class Poller:
             for topic in self.topics:
                 opened.joined(topic, opened.opened_at)
             seen.append(opened)
+            self._observer.doubt(self.user, unproved)
             link = self.caller.link
             if link is not None:
                 link.on_server_end = lambda: self._observer.closed(opened, self._loop.now)
 
         def answered(answer: Answer | None, at: float) -> None:
-            if seen:
-                is_sure = answer is not None and answer.status == 200
-                for got in unproved:
-                    proofs = self._observer.proofs if is_sure else self._observer.doubtful
-                    proofs[got.id, self.user].append(seen[0].opened_at)
             if seen and answer is not None:
                 self._observer.closed(seen[0], at)
                 if answer.status == 200:
+                    self._observer.proved(self.user, unproved, seen[0].opened_at)
                     self._got(seen[0], answer, at)
                 else:
                     seen[0].is_none = True
