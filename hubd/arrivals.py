@@ -41,7 +41,7 @@ class Arrivals:
         found = tuple(
             entry.sequence
             for entry in islice(self._rings.after(connection.names(), after), LOOK_BACK)
-            if entry.sequence <= upto and delivery.waits_for(entry.sequence, user.number)
+            if entry.sequence <= upto and delivery.open.waits_for(entry.sequence, user.number)
         )
         if not found:
             return 0

@@ -146,7 +146,7 @@ class Delivering:
             raise
 
     def _never_was(self, record: Record) -> None:
-        self.delivery.never_was(record)
+        record.milestones.take_out(record.everybody)
         self.ledger.drop(record)
 
     def _due_ms(self, record: Record, moment: Moment) -> int:
@@ -240,7 +240,7 @@ class Delivering:
         """Critical ones that a user (by number) is to get now that he is here, since nothing could reach him."""
         return [
             record.notification
-            for record in self.delivery.stranded(number)
+            for record in self.delivery.open.stranded(number)
             if record.notification is not None and record.milestones.of(number) == PENDING
         ]
 

@@ -98,7 +98,7 @@ async def test_an_answer_proves_something_to_its_own_user_alone_and_once(world: 
     answer = world.hub.arrivals.handed(world.ada, world.sequence)
     world.hub.arrivals.answer_arrived(bob, answer)
     world.hub.arrivals.answer_arrived(bob, answer + 1)
-    assert world.hub.delivering.delivery.waits_for(world.sequence, world.hub.numbers.number_of("ada"))
+    assert world.hub.delivering.delivery.open.waits_for(world.sequence, world.hub.numbers.number_of("ada"))
     world.hub.arrivals.answer_arrived(world.ada, answer)
     world.hub.arrivals.answer_arrived(world.ada, answer)
     assert world.pushed() == [("n1", "bob")]
@@ -111,6 +111,6 @@ async def test_of_so_many_answers_it_is_remembered_what_they_brought(
     await publish(world.hub, "user:ada", id="n1")
     answers = [world.hub.arrivals.handed(world.ada, world.sequence) for _ in range(3)]
     world.hub.arrivals.answer_arrived(world.ada, answers[0])
-    assert world.hub.delivering.delivery.waits_for(world.sequence, world.hub.numbers.number_of("ada"))
+    assert world.hub.delivering.delivery.open.waits_for(world.sequence, world.hub.numbers.number_of("ada"))
     world.hub.arrivals.answer_arrived(world.ada, answers[1])
     assert world.pushed() == []

@@ -50,17 +50,8 @@ class Delivery:
             milestones.move(live, LIVE_SENT)
         if record.collapses is not None:
             self._replace(record, moment)
-        if milestones.others is None and milestones.rest == LIVE_SENT and not self._waits_for_acks(record):
-            pass
-        elif record.persistence is Persistence.EPHEMERAL:
-            self._drop_pending(record, milestones.at(PENDING), AWAY)
-        elif record.priority is Priority.INFORMATIONAL:
-            pending = milestones.at(PENDING)
-            later = NOBODY if self.is_full else pending & here
-            self._miss(record, pending - later, moment)
-            self._wait(record, later, moment.mono + self.grace_s)
-        else:
-            self._escalate(record, moment, here, live & plain)
+        if not self._is_settled(record, moment, here):
+            self._decide(record, moment, here, live & plain)
         if record.is_escalating or record.is_stored or record.has_held:
             self._begin(record)
         else:
@@ -68,8 +59,37 @@ class Delivery:
                 record.settle_size()
             self._unlink(record)
 
-    def _waits_for_acks(self, record: Record) -> bool:
-        return record.escalates and (self.can_push or record.priority is Priority.CRITICAL)
+    def _is_settled(self, record: Record, moment: Moment, here: UserSet) -> bool:
+        """The usual cases: all have it and needn't ack, or one is away for good."""
+        milestones = record.milestones
+        if milestones.others is not None or (
+            record.escalates and (self.can_push or record.priority is Priority.CRITICAL)
+        ):
+            return False
+        if milestones.rest == LIVE_SENT:
+            return True
+        if milestones.rest != PENDING or len(record.everybody) != 1 or record.unless_live:
+            return False
+        (number,) = record.everybody
+        if number in here:
+            return False
+        if record.escalates:
+            record.note_one(moment.wall, "no_route", number)
+        milestones.move_one(number, NO_ROUTE if record.escalates else AWAY)
+        return True
+
+    def _decide(self, record: Record, moment: Moment, here: UserSet, plain: UserSet) -> None:
+        pending = record.milestones.at(PENDING)
+        if record.persistence is Persistence.EPHEMERAL:
+            self._drop_pending(record, pending, AWAY)
+        elif record.escalates:
+            self._escalate(record, moment, here, plain)
+        else:
+            self._miss(record, pending - here, moment)
+            if self.is_full:
+                self._miss(record, pending & here, moment)
+            else:
+                self._wait(record, pending & here, moment.mono + self.grace_s)
 
     def joined(self, record: Record, users: UserSet, *, may_push: bool) -> None:
         """Somebody joined a topic after its row was written, and before it was published."""
@@ -85,10 +105,6 @@ class Delivery:
             self._fact(record, "joined", users, moment)
         for fact in facts:
             self._fact(record, fact.kind, fact.users, moment, fact.detail)
-
-    def never_was(self, record: Record) -> None:
-        """It couldn't be stored, so it isn't published."""
-        record.milestones.take_out(record.everybody)
 
     def _escalate(self, record: Record, moment: Moment, here: UserSet, plain: UserSet) -> None:
         users = record.may_push - record.milestones.at(ACKED)
@@ -137,11 +153,6 @@ class Delivery:
             record.note_one(moment.wall, "proved", number)
             self._fact(record, "proved", UserSet((number,)), moment)
             self._settle(record, number)
-
-    def waits_for(self, sequence: int, number: int) -> bool:
-        """Whether a user (by number) is still to ack what has this sequence number, or to prove that he has it."""
-        record = self.open.with_sequence(sequence)
-        return record is not None and number in record.waiting
 
     def replayed(self, record: Record, number: int, moment: Moment) -> None:
         """A user who came back got it from a ring."""
@@ -207,13 +218,9 @@ class Delivery:
             self._fact(record, "dropped", users, moment, why)
         self._close_if_done(record)
 
-    def stranded(self, number: int) -> list[Record]:
-        """Critical ones that couldn't be brought to a user (by number), neither live nor by push."""
-        return self.open.stranded(number)
-
     def device_came(self, number: int, moment: Moment) -> None:
         """A user has a device now: what couldn't be brought to him goes there."""
-        for record in self.stranded(number):
+        for record in self.open.stranded(number):
             user = UserSet((number,))
             record.no_route = record.no_route - user
             self._push(record, user, moment)

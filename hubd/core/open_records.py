@@ -111,6 +111,11 @@ class OpenRecords:
         """The one with this sequence number."""
         return self._by_sequence.get(sequence)
 
+    def waits_for(self, sequence: int, number: int) -> bool:
+        """Whether a user (by number) is still to ack what has this sequence number, or to prove that he has it."""
+        record = self._by_sequence.get(sequence)
+        return record is not None and number in record.waiting
+
     def collapsing(self, key: Key, users: UserSet) -> list[Record]:
         """Those with this collapse key of one publisher that may be for one of these users."""
         return self._collapsing.find(key, users)

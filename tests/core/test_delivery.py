@@ -163,7 +163,7 @@ def test_a_critical_one_that_nothing_reaches_waits_for_a_way(answer: str) -> Non
     world.accept(record, BOB)
     getattr(world, answer)(record, ADA)
     assert (record.is_open, list(record.no_route), where(record)[ADA]) == (True, [ADA], PENDING)
-    assert world.delivery.stranded(ADA) == [record] and world.delivery.stranded(BOB) == []
+    assert world.delivery.open.stranded(ADA) == [record] and world.delivery.open.stranded(BOB) == []
     world.taken()
     world.delivery.device_came(BOB, world.moment)
     assert world.taken() == []
@@ -172,7 +172,7 @@ def test_a_critical_one_that_nothing_reaches_waits_for_a_way(answer: str) -> Non
     world.delivery.device_came(ADA, world.moment)
     assert world.taken() == [], "once is enough: the first attempt isn't over"
     world.accept(record, ADA)
-    assert (where(record)[ADA], record.is_open, world.delivery.stranded(ADA)) == (PUSHED, False, [])
+    assert (where(record)[ADA], record.is_open, world.delivery.open.stranded(ADA)) == (PUSHED, False, [])
 
 
 def test_an_answer_about_somebody_who_was_not_asked_for_changes_nothing() -> None:
@@ -181,7 +181,7 @@ def test_an_answer_about_somebody_who_was_not_asked_for_changes_nothing() -> Non
     for answer in (world.no_route, world.give_up):
         answer(record, BOB)
     world.accept(record, BOB)
-    assert (where(record), list(record.pushing), world.delivery.stranded(BOB)) == ({ADA: PENDING}, [ADA], [])
+    assert (where(record), list(record.pushing), world.delivery.open.stranded(BOB)) == ({ADA: PENDING}, [ADA], [])
 
 
 def test_an_answer_about_nobody_is_no_step() -> None:
@@ -311,12 +311,6 @@ def test_whoever_joins_while_it_is_being_stored_is_meant_too() -> None:
     world.send(record, live=[EVE])
     assert world.taken() == [("joined", "n1", [BOB]), ("push", "n1", [ADA, BOB])]
     assert sum(world.tally.values()) == 3
-
-
-def test_what_could_not_be_stored_counts_nowhere() -> None:
-    world = World()
-    world.delivery.never_was(world.make([ADA, BOB]))
-    assert world.tally == {}
 
 
 # --- Time to live

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from hubd.clock import SystemClock
 from hubd.core.stored import Kept, Lane, Unschedule
@@ -45,9 +46,11 @@ class StoredHub(LiveHub):
 
 
 @asynccontextmanager
-async def stored_hub(folder: Path, clock: FakeClock, *, seed: int = 1) -> AsyncIterator[StoredHub]:
-    """A hub, as long as it lasts. Each on the same file has to have another ``seed``."""
-    config, numbers, tasks = config_of(), UserNumbers(), Tasks()
+async def stored_hub(
+    folder: Path, clock: FakeClock, *, seed: int = 1, **sections: dict[str, Any]
+) -> AsyncIterator[StoredHub]:
+    """A hub, as long as it lasts. Each on the same file has to have another ``seed``; ``sections``: see ``config_of``."""
+    config, numbers, tasks = config_of(**sections), UserNumbers(), Tasks()
     opened = await open_store(f"sqlite:///{folder}/hubd.db", SystemClock(), numbers, tasks)
     store, pusher = Troubled(opened), RecordingPusher()
     memory = await remembered(store, None, config, clock, Ids(clock, Random(seed)), numbers)

@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hubd.config_options import Limits
+from hubd.scheduled_call import CALL_BYTES
+from hubd.testing import FakeClock
 from tests.edge.conftest import StartHub
 from tests.edge.http_clients import PollClient, poller, refused, stream
-from tests.edge.live_hub import Answer, LiveHub, eventually
+from tests.edge.live_hub import Answer, Faults, LiveHub, eventually
+from tests.edge.stored_hub import StoredHub, stored_hub
 from tests.edge.ws_client import JSON, TEXT, Client, Refused, masked
 
 Row = Callable[[LiveHub], Awaitable[None]]
@@ -31,9 +35,13 @@ def test_every_option_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", list(Limits.model_fields))
-async def test_at_its_edge_and_one_past_it(start_hub: StartHub, name: str) -> None:
+async def test_at_its_edge_and_one_past_it(start_hub: StartHub, faults: Faults, tmp_path: Path, name: str) -> None:
     value, tried = ROWS[name]
-    await tried(await start_hub(limits={name: value}))
+    if name.startswith("scheduled"):  # what is scheduled is in a store
+        async with stored_hub(tmp_path, FakeClock(), limits={name: value}) as hub:
+            await tried(hub)
+    else:
+        await tried(await start_hub(limits={name: value}))
 
 
 # What may be sent
@@ -301,3 +309,33 @@ async def id_entries(hub: LiveHub) -> None:
     assert (await hub.publish(id="c"))["duplicate"] is True
     assert (await hub.publish(id="c", key="other"))["duplicate"] is False, "each key has its own"
     assert [(await hub.publish(id=id))["duplicate"] for id in "bca"] == [True, True, False]
+
+
+# What is for later
+
+
+async def schedule(hub: LiveHub, **fields: Any) -> Answer:
+    return await hub.try_publish("user:42", deliver_at=int((hub.clock.now() + 20) * 1000), **fields)
+
+
+async def is_full_until_one_goes_out(hub: LiveHub, one_more: Callable[[], Awaitable[Answer]]) -> None:
+    late = await one_more()
+    assert (late.status, late.code, late.headers["Retry-After"]) == (429, "rate_limited", "10")
+    assert (await hub.try_publish("user:42")).status == 202, "what is for now goes out"
+    assert isinstance(hub, StoredHub)
+    await hub.later(20)
+    assert (await one_more()).status == 202
+
+
+@row(2)
+async def scheduled(hub: LiveHub) -> None:
+    assert [(await schedule(hub)).status for _ in range(2)] == [202] * 2
+    await is_full_until_one_goes_out(hub, lambda: schedule(hub))
+
+
+@row(10 * CALL_BYTES)
+async def scheduled_bytes(hub: LiveHub) -> None:
+    """Each costs ``CALL_BYTES``, and its text."""
+    assert (await schedule(hub, id="a", notification=notification(1000))).status == 202
+    left = int(9 * CALL_BYTES - hub.hub.scheduling.bytes % CALL_BYTES) - CALL_BYTES
+    print(left, hub.hub.scheduling.bytes)
