@@ -13,6 +13,7 @@ from hubd.core.errors import Problem
 _HOST_NAME = re.compile(r"(?=.{1,253}\.?$)[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})?(\.[A-Za-z0-9_]([A-Za-z0-9_-]{0,62})?)*\.?")
 _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 _DEFAULT_PORT = {"http": 80, "https": 443}
+_SERVER = re.compile(r"(\[[0-9A-Fa-f:.%\w]+\]|[^\[\]:]*)(?::(?P<port>[0-9]{1,5}))?")
 _STORES = ("sqlite:///", "postgresql://", "postgres://")
 
 
@@ -114,12 +115,30 @@ def topic_pattern(text: str) -> str:
 
 
 def store_url(text: str) -> str:
-    """A database address of a kind that hubd knows, or none."""
+    """A database address of a kind that hubd knows, or none; what is said of it doesn't quote it, nor its password."""
     if text != "off" and not text.startswith(_STORES):
         raise ValueError(
             "give sqlite:///file.db (four slashes for an absolute path), postgresql://user@host/database or off"
         )
+    if text.startswith("sqlite:"):
+        path = text.removeprefix("sqlite:///").partition("?")[0]
+        if path in ("", ":memory:") or path.startswith("file:"):
+            raise ValueError('it names no file; to store nothing, say "off"')
+    elif text != "off" and not _is_server_address(text):
+        raise ValueError(
+            "this is no address of a database: a port is a number up to 65535, an IPv6 address stands in brackets, "
+            "and @ / : # ? [ ] in a name or a password are written as %40 %2F %3A %23 %3F %5B %5D"
+        )
     return text
+
+
+def _is_server_address(text: str) -> bool:
+    """Whether the libraries that connect to PostgreSQL can make sense of it."""
+    try:
+        found = _SERVER.fullmatch(urlsplit(text).netloc.rpartition("@")[2])
+    except ValueError:
+        return False
+    return found is not None and (not found["port"] or 0 < int(found["port"]) < 65536)
 
 
 def saved_file(text: str) -> str:

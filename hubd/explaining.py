@@ -94,16 +94,18 @@ class Explaining:
         """The publications with this id that may be seen, the oldest first; and why some may be missing."""
         told = [_Told(record, True) for record in reversed(self._hub.delivering.ledger.find_all(id))]
         store, trouble = self._hub.store, ""
+        keys = dict.fromkeys(one.record.key for one in told)
         if store is not None and (not told or any(_was_restored(one.record) for one in told)):
             try:
-                kept = await store.find(id)
+                kept = await store.find_rows(id)
+                if any(one.row.key not in keys for one in kept):  # else all that became of it is in memory
+                    kept = await store.find(id)
             except StoreError as error:
                 if not told:
                     raise unavailable(str(error)) from None
                 kept, trouble = (), str(error)
-            known = {one.record.key for one in told}
             moment = self._hub.delivering.moment()
-            told = [_Told(_record_of(one, moment), False) for one in reversed(kept) if one.row.key not in known] + told
+            told = [_Told(_record_of(one, moment), False) for one in reversed(kept) if one.row.key not in keys] + told
         seen = {one.record.sent_at for one in told if any(map(may_see, one.record.channels))}
         told = [one for one in told if one.record.sent_at in seen]  # with what was released of it, to whomever
         if not told:

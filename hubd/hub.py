@@ -288,9 +288,10 @@ class Hub:
             others = (other for other in self.registry.connections_of(user) if other not in by)
             self.publishing.tell(others, {"hub": "read", "ids": fresh})
         self.numbers.release(number)
-        if self.late_acks is None:
-            return self.delivering.acks_written()
-        return self.delivering.acks_written() + [self.late_acks.write(id, number, device) for id in late]
+        written = self.delivering.acks_written()
+        if late and self.late_acks is not None:
+            written.append(self.late_acks.write(late, number, device))
+        return written
 
     def _on_came(self, connection: Connection, cursor: Cursor | None, resumes: bool) -> None:
         """Somebody is here; if he ``resumes`` he reads the rings, from his cursor on if that can be honoured."""

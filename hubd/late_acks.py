@@ -1,61 +1,88 @@
 """Acks of what memory doesn't know any more: its row may still be in the store, and then they belong there."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 from hubd.clock import Clock
-from hubd.core.stored import Fact, Kept, Lane, Note
+from hubd.core.notification import is_notification_id
+from hubd.core.stored import Fact, Lane, Note
 from hubd.core.users import UserSet
 from hubd.storing import Store, StoreError, Written
 
-FIND_S = 2.0
-"""How long the store may take to find something."""
-UNDER_WAY = 256
-"""So many are looked up at a time; whoever comes then is told to try again."""
+FIND_S = 5.0
+"""How long it may take to look up all that one call acks."""
+CALLS = 1000
+"""So many calls wait to be looked up, one after the other; whoever comes then is told to try again."""
+KEPT = 100_000
+"""Of so many acks it is remembered that they were written, so that repeating them costs nothing."""
 
 
 class LateAcks:
-    """Looks up rows by the ids that were acked. ``run`` runs what nobody waits for."""
+    """Looks up rows by the ids that were acked. ``run`` runs what nobody waits for.
+
+    One call at a time: it is a database's work for what only a client that was away for long has to say.
+    """
 
     def __init__(self, store: Store, clock: Clock, run: Callable[[Coroutine[Any, Any, Any], str], Any]) -> None:
         self._store = store
         self._clock = clock
         self._run = run
-        self._under_way = 0
+        self._waiting = 0
+        self._turn = asyncio.Lock()
+        self._written: OrderedDict[tuple[int, str], None] = OrderedDict()
 
-    def write(self, id: str, number: int, by: str) -> Written:
-        """Have it stored that a user (by number) was shown this, if there is a row with that id that was meant for him.
+    def write(self, ids: Sequence[str], number: int, by: str) -> Written:
+        """Have it stored that a user (by number) was shown these, as far as there are rows that were meant for him.
 
-        Done when that is on the disk, or there is none.
+        Done when that is on the disk, or there are none.
         """
         written: Written = asyncio.get_running_loop().create_future()
-        if self._under_way >= UNDER_WAY:
+        written.add_done_callback(_look_at)
+        new = [id for id in ids if (number, id) not in self._written and is_notification_id(id)]
+        if not new:
+            written.set_result(None)
+        elif self._waiting >= CALLS:
             written.set_exception(StoreError("too many acks of old notifications at a time"))
-            return written
-        self._under_way += 1
-        self._run(self._look_up(id, number, by, written), "look up what was acked")
+        else:
+            self._waiting += 1
+            self._run(self._look_up(new, number, by, written), "look up what was acked")
         return written
 
-    async def _look_up(self, id: str, number: int, by: str, written: Written) -> None:
+    async def _look_up(self, ids: Sequence[str], number: int, by: str, written: Written) -> None:
         try:
-            async with asyncio.timeout(FIND_S):
-                rows = await self._store.find(id)
+            async with self._turn, asyncio.timeout(FIND_S):
+                keys = await self._store.find_meant(ids, number)
             user, now = UserSet((number,)), int(self._clock.now() * 1000)
-            for kept in rows:
-                if _is_news(kept, number):
-                    await self._store.write(Note(Fact(kept.row.key, "acked", user, now, by)), Lane.ACK)
-        except (StoreError, TimeoutError) as error:
-            if not written.done():
-                written.set_exception(StoreError(str(error) or "it takes too long"))
+            acks = [self._store.write(Note(Fact(key, "acked", user, now, by)), Lane.ACK) for key in keys]
+            await asyncio.gather(*acks)
+            self._remember(ids, number)
+            _end(written, None)
+        except StoreError as error:
+            _end(written, error)
+        except TimeoutError:
+            _end(written, StoreError("it takes too long"))
         finally:
-            self._under_way -= 1
-            if not written.done():
-                written.set_result(None)
+            self._waiting -= 1
+            _end(written, StoreError("the hub is stopping"))  # if nothing has been said yet
+
+    def _remember(self, ids: Sequence[str], number: int) -> None:
+        self._written.update(((number, id), None) for id in ids)
+        while len(self._written) > KEPT:
+            self._written.popitem(last=False)
 
 
-def _is_news(kept: Kept, number: int) -> bool:
-    """Whether it was meant for a user, and it isn't known that he acked it."""
-    of_his = [fact for fact in kept.facts if number in fact.users]
-    was_meant = number in kept.row.everybody or any(fact.kind == "joined" for fact in of_his)
-    return was_meant and not any(fact.kind in ("acked", "held", "dropped", "retracted") for fact in of_his)
+def _end(written: Written, error: StoreError | None) -> None:
+    if written.done():
+        return
+    if error is None:
+        written.set_result(None)
+    else:
+        written.set_exception(error)
+
+
+def _look_at(written: Written) -> None:
+    """Whoever waits for several of them is told of the first that fails; the others aren't lost errors."""
+    if not written.cancelled():
+        written.exception()

@@ -68,7 +68,7 @@ class LookUp:
             rows = list(await self._rows(notification.id)) if notification.is_durable else []
         except StoreError as error:
             raise _not_stored(error) from None
-        known = {record.key: record for record in delivering.ledger.find_all(notification.id) if record.is_stored}
+        known = self._known(notification.id)
         written: list[Written] = []
         for kept in rows:
             if kept.row.body != notification.body:
@@ -108,11 +108,18 @@ class LookUp:
         records = self._hub.delivering.ledger.find_all(id)
         return [one for one in records if one.is_open and one.notification is not None and one.expires_at > now]
 
+    def _known(self, id: str) -> dict[str, Record]:
+        """Records of stored publications with this id, by their keys, whether anything is open about them or not."""
+        return {record.key: record for record in self._hub.delivering.ledger.find_all(id) if record.is_stored}
+
     async def _rows(self, id: str) -> Sequence[Kept]:
         assert self._hub.store is not None
         try:
             async with asyncio.timeout(FIND_S):
-                return await self._hub.store.find(id)
+                rows = await self._hub.store.find_rows(id)
+                known = self._known(id)
+                # There may be very many facts: what they say of a row is here already, where there is its record.
+                return rows if all(kept.row.key in known for kept in rows) else await self._hub.store.find(id)
         except TimeoutError:
             raise StoreError("it takes too long") from None
 
@@ -126,7 +133,7 @@ class LookUp:
         except StoreError as error:
             why = f"the store can't be asked at the moment ({error}): try again"
             raise Problem("unavailable", why, (), RETRY_S) from None
-        moment = hub.delivering.moment()
+        moment, known = hub.delivering.moment(), self._known(id)
         gone = {record.key for record in hub.delivering.ledger.find_all(id) if _is_retracted(record)}
         found = []
         for row, facts, _ in rows:
@@ -134,7 +141,10 @@ class LookUp:
                 continue
             notification = made_again(row, moment.mono, moment.wall)
             record = Record(row.key, notification, row.everybody, row.may_push, Tally(), Budget())
-            record.fold(facts)
+            if (same := known.get(row.key)) is not None:
+                record.milestones = same.milestones
+            else:
+                record.fold(facts)
             found.append(record)
         return found
 

@@ -32,6 +32,8 @@ LONGEST_TIMER_S = 60.0
 RETRY_S = (1.0, 60.0)
 """How long after a failure it is tried again: twice as long each time, from the first to the second."""
 FULL_RETRY_S = 10.0
+IN_A_STEP = 100
+"""So many go out in one step, or end without that; then everybody else has his turn."""
 
 
 class Scheduling:
@@ -61,6 +63,7 @@ class Scheduling:
         self._call_later = call_later
         self._timer: Handle | None = None
         self._timer_at = inf
+        self._going_on: Handle | None = None
         self._is_stopped = self._is_starting = False
         self.most = 100_000
         self.most_bytes = 256 << 20
@@ -196,18 +199,29 @@ class Scheduling:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._going_on is not None:
+            self._going_on.cancel()
+            self._going_on = None
 
     def _start_due(self) -> None:
-        if self._is_starting:  # what doesn't have to wait is done before `_run` returns
+        if self._is_starting or self._going_on is not None:  # what doesn't have to wait is done before `_run` returns
             return
         self._is_starting = True
         try:
-            while not self._is_held_up and (call := self._next()) is not None:
+            for _ in range(IN_A_STEP):
+                if self._is_held_up or (call := self._next()) is None:
+                    return
                 call.is_busy = True
                 self.under_way += 1
                 self._run(self._go_out(call), "scheduled")
+            if self._call_later is not None:  # else `wake` is called
+                self._going_on = self._call_later(0, self._go_on)
         finally:
             self._is_starting = False
+
+    def _go_on(self) -> None:
+        self._going_on = None
+        self.wake()
 
     @property
     def _is_held_up(self) -> bool:

@@ -170,10 +170,10 @@ class Daemon:
         if self._claim is not None:
             self._claim.say_stopping()
         self._manager.stopping("stopping: disconnects everybody")
-        await self._drain()
+        until = await self._drain()
         self._watchdog.stop()
         await self._tasks.close()
-        await self._storekeeper.close(self._hub)
+        await self._storekeeper.close(self._hub, until - self._clock.monotonic())
         self._save()
         return 0
 
@@ -336,8 +336,11 @@ class Daemon:
 
     # Stopping
 
-    async def _drain(self) -> None:
-        """Take nobody in any more, tell everybody, and give what is under way until the end of ``drain_s``."""
+    async def _drain(self) -> float:
+        """Take nobody in any more, tell everybody, and give what is under way until the end of ``drain_s``.
+
+        Gives when that is.
+        """
         until = self._clock.monotonic() + self._reloader.config.server.drain_s
         main, *_ = self._sites  # that of the admins goes on saying that the hub isn't ready, and why
         await main.stop()  # who comes now is refused by the system, and may find another hub
@@ -348,6 +351,7 @@ class Daemon:
         await self._edge.hub.observers.flush(min(FLUSH_S, max(0.1, until - self._clock.monotonic())))
         await self._plugins.stop(min(PLUGINS_S, max(0.1, until - self._clock.monotonic())))
         await self._clean_up(others, until - self._clock.monotonic())
+        return until
 
     async def _clean_up(self, runners: Sequence[web.AppRunner], within_s: float) -> None:
         """Wait for requests that are under way; those that aren't through by then are cut when the loop ends."""

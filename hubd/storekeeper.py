@@ -17,7 +17,9 @@ from hubd.tasks import Tasks
 CLEAN_S = 60.0
 """How often what is over is removed."""
 CLOSE_S = 5.0
-"""How long what still waits may take to be stored at the end."""
+"""How long what still waits may take to be stored at the end, if there is so much time left."""
+CLOSE_LEAST_S = 1.0
+"""So long it may take whatever else has used the time up."""
 
 
 class Storekeeper:
@@ -54,11 +56,11 @@ class Storekeeper:
             except StoreError:
                 continue  # the store says itself that it is in trouble
 
-    async def close(self, hub: Hub | None) -> None:
-        """Store what still waits, and end. Whatever writes must have ended."""
+    async def close(self, hub: Hub | None, within_s: float = CLOSE_S) -> None:
+        """Store what still waits, and end: about within this time. Whatever writes must have ended."""
         if hub is not None:
             hub.delivering.stop()
             hub.scheduling.stop()
         if self.store is not None:
-            await self.store.close(CLOSE_S)
+            await self.store.close(min(CLOSE_S, max(CLOSE_LEAST_S, within_s)))
         await self._tasks.close()

@@ -72,6 +72,16 @@ class Store(Protocol):
         """The notifications with this id, the latest first; ``StoreError`` when it can't be read."""
         ...
 
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        """The same without what became of them since they were kept: for whoever knows that, and wants the body."""
+        ...
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        """The keys of the notifications with these ids that a user (by number) was meant to get, and that aren't kept
+        from him; ``StoreError`` when it can't be read.
+        """
+        ...
+
     async def clean(self, now_ms: int, answers_before_ms: int) -> int:
         """Let go of what isn't kept any longer (Unix ms), a bounded part of it; gives how much. ``StoreError``."""
         ...

@@ -71,6 +71,12 @@ class ToyStore:
     async def find(self, id: str) -> Sequence[Kept]:
         return []
 
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        return []
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        return []
+
     async def close(self, within_s: float) -> None:
         """Nothing is open."""
 

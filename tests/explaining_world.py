@@ -27,6 +27,9 @@ class Rows:
             raise StoreError(self.fails)
         return self.rows.get(id, [])
 
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        return await self.find(id)
+
 
 class World:
     """A hub whose time is turned by hand."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -73,6 +73,16 @@ class Troubled:
         if self.trouble:
             raise StoreError(self.trouble)
         return await self._store.find(id)
+
+    async def find_rows(self, id: str) -> Any:
+        if self.trouble:
+            raise StoreError(self.trouble)
+        return await self._store.find_rows(id)
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        if self.trouble:
+            raise StoreError(self.trouble)
+        return await self._store.find_meant(ids, number)
 
     async def load(self) -> Loaded:
         return await self._store.load()

@@ -62,6 +62,14 @@ class SteeredStore:
         """What the test put there."""
         return [kept for kept in self.rows if kept.row.id == id]
 
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        """The same."""
+        return await self.find(id)
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        """All of them."""
+        return [kept.row.key for kept in self.rows if kept.row.id in ids and number in kept.row.everybody]
+
     async def clean(self, now_ms: int, answers_before_ms: int) -> int:
         """Nothing is ever too old."""
         return 0

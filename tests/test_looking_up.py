@@ -101,7 +101,7 @@ async def test_a_store_that_takes_too_long(tmp_path: Path, clock: FakeClock, mon
         async def find(id: str) -> Any:
             await asyncio.sleep(60)
 
-        one.store.find = find  # type: ignore[method-assign]
+        one.store.find_rows = find  # type: ignore[method-assign]
         with pytest.raises(Problem) as caught:
             await LookUp(one.hub).for_server("x", everything)
         assert caught.value.code == "unavailable" and "takes too long" in caught.value.message

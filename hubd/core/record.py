@@ -1,6 +1,7 @@
 """The record of one publication: whom it is meant for, how far it has come with each of them, and what happened."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED, RETRACTED, Milestones, Tally, dropped, held
@@ -290,7 +291,7 @@ class Record:
 
     def fold(self, facts: Iterable[Fact]) -> None:
         """Have again what the store was told, when this was made anew from a row."""
-        for fact in facts:
+        for fact, until in _united(facts):
             self.has_held = self.has_held or fact.kind == "held"
             if fact.kind in ("joined", "acked", "held") and (new := fact.users - self.everybody):
                 self.milestones.add_all(new)
@@ -310,6 +311,46 @@ class Record:
             elif fact.kind != "joined":
                 self.may_push = self.may_push - users
             self.note(fact.at / 1000, fact.kind, fact.users, fact.detail)
+            if until > fact.at:
+                step = next(step for step in reversed(self.steps) if step.what == fact.kind)
+                step.until = max(step.until, until / 1000)
+
+
+FREE = ("joined", "acked", "pushed")
+"""Facts of these kinds may be told in this order instead of that in which they came: the end is the same."""
+
+
+def tells_more(fact: Fact) -> bool:
+    """Whether its detail counts where there are so many facts that several are told as one."""
+    return fact.kind in ("held", "dropped")
+
+
+def _united(facts: Iterable[Fact]) -> Iterator[tuple[Fact, int]]:
+    """The same in fewer facts, each with the time until which it went on: beyond the first ones many become one."""
+    facts = list(facts)
+    for fact in facts[:STEPS]:
+        yield fact, fact.at
+    for is_free, run in groupby(facts[STEPS:], key=_is_free):
+        if is_free:
+            by_kind: dict[str, list[Fact]] = {kind: [] for kind in FREE}
+            for fact in run:
+                by_kind[fact.kind].append(fact)
+            yield from (_as_one(same) for same in by_kind.values() if same)
+        else:
+            for _, same in groupby(run, key=lambda fact: (fact.kind, fact.detail if tells_more(fact) else "")):
+                yield _as_one(list(same))
+
+
+def _is_free(fact: Fact) -> bool:
+    return fact[1] in FREE  # by its place, which is faster: there may be very many
+
+
+def _as_one(facts: list[Fact]) -> tuple[Fact, int]:
+    first, last = facts[0], facts[-1]
+    if first is last:
+        return first, first.at
+    detail = first.detail if all(fact.detail == first.detail for fact in facts) else ""
+    return Fact(first.key, first.kind, union_of([fact.users for fact in facts]), first.at, detail), last.at
 
 
 def _ways(way: Way) -> str:

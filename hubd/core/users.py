@@ -114,10 +114,7 @@ def union_of(sets: list[UserSet]) -> UserSet:
     """All of them in one set, which is not to be changed: of one alone it is that one."""
     if not sets:
         return NOBODY
-    union = sets[0]
-    for other in sets[1:]:
-        union = union | other
-    return union
+    return sets[0] if len(sets) == 1 else UserSet._of(BitMap.union(*(users._bits for users in sets)))
 
 
 class Audience:

@@ -37,6 +37,8 @@ class Batch:
         self._dumps = Dumps()
         self._rows: dict[str, Values] = {}
         self._facts: dict[tuple[str, str, str], _Merged] = {}
+        self._acked: dict[str, _Merged] = {}
+        """By its row, the last fact about it, where that is an ack."""
         self._closed: dict[str, int] = {}
         self._answers: dict[tuple[str, str, str], StoredAnswer] = {}
         self._scheduled: dict[str, Scheduled | None] = {}
@@ -88,11 +90,26 @@ class Batch:
             self._note(write.released)
 
     def _note(self, fact: Fact) -> None:
+        if fact.kind == "acked":
+            self._note_ack(fact)
+            return
+        self._acked.pop(fact.key, None)
         same = self._facts.get((fact.key, fact.kind, fact.detail))
         if same is None:
             self._facts[fact.key, fact.kind, fact.detail] = _Merged(self._seq(), fact)
         else:
             same.users = same.users | fact.users
+
+    def _note_ack(self, fact: Fact) -> None:
+        """Each has a detail of its own: those between which nothing else became of it are one, whoever they are by."""
+        same = self._acked.get(fact.key)
+        if same is None:
+            seq = self._seq()
+            self._acked[fact.key] = self._facts[fact.key, fact.kind, str(seq)] = _Merged(seq, fact)
+            return
+        same.users = same.users | fact.users
+        if same.fact.detail != fact.detail:
+            same.fact = same.fact._replace(detail="")
 
     def _remember(self, answer: StoredAnswer) -> None:
         self._answers[answer.table, answer.publisher, answer.id] = answer

@@ -35,6 +35,14 @@ class NoStore:
         """Nothing is there."""
         return ()
 
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        """Nothing is there."""
+        return ()
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        """Nothing is there."""
+        return ()
+
     async def clean(self, now: int, answers_before: int) -> int:
         """Nothing is there."""
         return 0

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 OFF = "off"
 START_S = 30.0
 """How long a database that is still starting, or a hub that still stops, is waited for."""
-_PAUSE_S = 0.5
+_PAUSES_S = (0.05, 0.5)
+"""From which pause to which one it is tried again: a hub that was killed has mostly gone a moment later."""
 
 
 async def open_store(
@@ -45,6 +46,7 @@ async def open_store(
 
     deadline = clock.monotonic() + start_s
     database = database_of(url, connector)
+    pause, longest = _PAUSES_S
     while True:
         store = SqlStore(database, clock, numbers, tasks, limits=limits or Limits(), sleep=sleep)
         try:
@@ -61,4 +63,5 @@ async def open_store(
         if is_final or clock.monotonic() >= deadline:
             await store.close(0)
             raise StoreError(why)
-        await sleep(_PAUSE_S)
+        await sleep(pause)
+        pause = min(2 * pause, longest)

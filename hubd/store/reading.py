@@ -1,5 +1,6 @@
 """What is read: everything at the start, in slices, and one notification when somebody asks."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any
 
@@ -12,12 +13,18 @@ from hubd.core.subscriptions import Grant
 from hubd.core.users import UserSet
 from hubd.store import tables
 from hubd.store.packing import unpack_row, unpack_users
+from hubd.store.uniting import United
 
 SLICE = 200
 """How many notifications are read at a time, with their sets."""
 SMALL_SLICE = 5000
+_ROWS_AT_ONCE = 20
+_FACTS_AT_ONCE = 500
+"""After so many everybody else has his turn."""
 _FOUND = 100
 """How many notifications with one id are given at most, the latest ones."""
+_KEPT_FROM = ("held", "dropped", "released", "retracted")
+"""What facts say of those who aren't to see a notification."""
 _PURGE_ROWS = 200_000
 """With more rows than these nobody looks through them all at the start for users who could be forgotten."""
 
@@ -82,29 +89,69 @@ async def read_open(connection: AsyncConnection, after: int) -> list[tuple[int, 
     found = await connection.execute(
         select(rows).where(tables.is_open, rows.c.seq > after).order_by(rows.c.seq).limit(SLICE)
     )
-    return await _with_facts(connection, found.all())
+    return await _with_facts(connection, found.all(), asyncio.Lock())
 
 
-async def read_by_id(connection: AsyncConnection, id: str) -> list[Kept]:
-    """The notifications with this id, the latest first."""
+async def read_by_id(connection: AsyncConnection, id: str, turn: asyncio.Lock | None = None) -> list[Kept]:
+    """The notifications with this id, the latest first; what became of them only with a ``turn`` to read facts.
+
+    One reads them at a time: of very many who all wait for the same time, nobody would get his in time.
+    """
     rows = tables.notifications
     found = await connection.execute(select(rows).where(rows.c.id == id).order_by(rows.c.seq.desc()).limit(_FOUND))
-    return [kept for _, kept in await _with_facts(connection, found.all())]
+    return [kept for _, kept in await _with_facts(connection, found.all(), turn)]
 
 
-async def _with_facts(connection: AsyncConnection, rows: Iterable[Sequence[Any]]) -> list[tuple[int, Kept]]:
+async def read_meant(connection: AsyncConnection, ids: Sequence[str], number: int) -> list[str]:
+    """The keys of the notifications with these ids that a user was meant to get, and that aren't kept from him."""
+    rows, facts = tables.notifications, tables.facts
+    keys: list[str] = []
+    for place in range(0, len(ids), _FOUND):
+        some = ids[place : place + _FOUND]
+        found = await connection.execute(select(rows).where(rows.c.id.in_(some)).limit(SLICE))
+        by_key = {kept.row.key: kept for kept in (unpack_row(row, ()) for row in found)}
+        told: dict[str, list[str]] = {key: [] for key in by_key}
+        if by_key:
+            query = select(facts.c.key, facts.c.kind, facts.c.users).where(
+                facts.c.key.in_(by_key), facts.c.kind.in_(("joined", *_KEPT_FROM))
+            )
+            for key, kind, users in await connection.execute(query):
+                if number in UserSet.read(users):
+                    told[key].append(kind)
+        for key, kept in by_key.items():
+            kinds = told[key] + [fact.kind for fact in kept.facts if number in fact.users]
+            if (number in kept.row.everybody or "joined" in kinds) and not {*kinds} & {*_KEPT_FROM}:
+                keys.append(key)
+        await asyncio.sleep(0)
+    return keys
+
+
+async def _with_facts(
+    connection: AsyncConnection, rows: Iterable[Sequence[Any]], turn: asyncio.Lock | None
+) -> list[tuple[int, Kept]]:
+    """Rows as they are used. There may be very many facts: others have their turn between."""
     found = list(rows)
-    facts: dict[str, list[Fact]] = {row[1]: [] for row in found}
+    facts = {row[1]: United() for row in found}
+    if facts and turn is not None:
+        async with turn:
+            await _read_facts(connection, facts)
+    kept: list[tuple[int, Kept]] = []
+    for row in found:
+        kept.append((row[0], unpack_row(row, facts[row[1]].all())))
+        if not len(kept) % _ROWS_AT_ONCE:
+            await asyncio.sleep(0)
+    return kept
+
+
+async def _read_facts(connection: AsyncConnection, facts: dict[str, United]) -> None:
     table = tables.facts
-    if facts:
-        later = await connection.execute(
-            select(table.c.key, table.c.kind, table.c.users, table.c.at, table.c.detail)
-            .where(table.c.key.in_(list(facts)))
-            .order_by(table.c.seq)
-        )
-        for key, kind, users, at, detail in later:
-            facts[key].append(Fact(key, kind, UserSet.read(users), at, detail))
-    return [(row[0], unpack_row(row, facts[row[1]])) for row in found]
+    columns = table.c.key, table.c.kind, table.c.users, table.c.at, table.c.detail
+    statement = select(*columns).where(table.c.key.in_(list(facts))).order_by(table.c.seq)
+    async with connection.stream(statement) as later:
+        async for part in later.partitions(_FACTS_AT_ONCE):
+            for key, kind, users, at, detail in part:
+                facts[key].add(Fact(key, kind, UserSet.read(users), at, detail))
+            await asyncio.sleep(0)
 
 
 async def closed_before(connection: AsyncConnection, now: int, limit: int) -> list[str]:

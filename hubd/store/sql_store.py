@@ -34,6 +34,8 @@ PURGE_MOST = 100_000
 """How many users are forgotten at one start, at most."""
 _READERS = 4
 _LOAD_S = 300.0
+_END_S = 0.5
+"""How long a database may take to say goodbye where all the time was used up."""
 
 _Read = TypeVar("_Read")
 
@@ -59,6 +61,7 @@ class SqlStore:
         self._writer = Writer(database, self._known, clock, limits=limits, sleep=sleep)
         self._queue: Queue = self._writer.queue
         self._reading = asyncio.Semaphore(_READERS)
+        self._finding = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -183,7 +186,15 @@ class SqlStore:
 
     async def find(self, id: str) -> Sequence[Kept]:
         """The notifications with this id, the latest first; ``StoreError`` when it can't be read."""
+        return await self._read(partial(reading.read_by_id, id=id, turn=self._finding), self._limits.read_s)
+
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        """The same without what became of them since they were kept."""
         return await self._read(partial(reading.read_by_id, id=id), self._limits.read_s)
+
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        """The keys of those with these ids that a user was meant to get, and may see; ``StoreError`` as above."""
+        return await self._read(partial(reading.read_meant, ids=ids, number=number), self._limits.read_s)
 
     # --- Cleaning up and ending
 
@@ -207,15 +218,16 @@ class SqlStore:
         return removed
 
     async def close(self, within_s: float) -> None:
-        """Store what waits, and end."""
+        """Store what waits, and end: about within this time, whatever the database does."""
         if self._is_closing:
             return
         self._is_closing = True
+        until = self._clock.monotonic() + within_s
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._writer.idle.wait()
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
-        await self._writer.close()
+        await self._writer.close(max(_END_S, until - self._clock.monotonic()))
         await self._database.close()

@@ -97,9 +97,12 @@ def is_known(error: BaseException) -> bool:
 
 
 def will_not_pass(error: BaseException) -> bool:
-    """Whether waiting is of no use: what is wrong is how or where it is asked, not the database's state."""
+    """Whether waiting is of no use: it is asked in a wrong way or place, or the database is damaged."""
+    code = getattr(_original(error), "sqlite_errorcode", None)
+    if code is not None and code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return True
     state = _state_of(_original(error))
-    return state[:2] in ("28", "3D", "42") or isinstance(error, ValueError | TypeError)
+    return state in ("XX001", "XX002") or state[:2] in ("28", "3D", "42") or isinstance(error, ValueError | TypeError)
 
 
 def _original(error: BaseException) -> BaseException:

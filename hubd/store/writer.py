@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
+from math import inf
 
 from hubd.clock import Clock, timer
 from hubd.core.stored import Close, Keep, Schedule, Unschedule
@@ -351,20 +352,22 @@ class Writer:
             with suppress(Exception):
                 self._leaving = [one for one in (*self._leaving, link.drop()) if one is not None and not one.done()]
 
-    async def close(self) -> None:
+    async def close(self, within_s: float = inf) -> None:
         """End, when nothing runs any more: whoever still waits is told."""
+        until = self._clock.monotonic() + within_s
         self.refuse([*self._in_hand, *self.queue.waited_for()], "the hub is stopping")
         self.counts.lost += self.queue.notes + sum(1 for one in self._in_hand if one.future is None)
         if self._ticking is not None:
             self._ticking.cancel()
         if self._link is not None and not self.trouble:
             with suppress(Exception):
-                async with asyncio.timeout(self._limits.open_s):
+                async with asyncio.timeout(min(self._limits.open_s, within_s)):
                     await self._link.close()
                 self._link = None
         self._drop()
         if self._leaving:
-            await asyncio.wait(self._leaving, timeout=self._limits.patience_s)
+            left_s = max(0.0, until - self._clock.monotonic())
+            await asyncio.wait(self._leaving, timeout=min(self._limits.patience_s, left_s))
 
 
 def is_withdrawable(write: object) -> bool:

@@ -147,6 +147,29 @@ async def test_taken_back_is_taken_back_behind_a_restart(tmp_path: Path, faults:
         assert found.status == 200 and found.body["channel"] == "user:ada:notifications"
 
 
+async def test_an_ack_behind_a_restart_is_stored(tmp_path: Path, faults: Faults) -> None:
+    """Of one that nobody waited for, which the new hub has no ring with, nor anything else in memory."""
+    clock = FakeClock()
+    async with stored_hub(tmp_path, clock, seed=1) as one:
+        ada, _ = await one.welcomed("ada")
+        await one.publish("user:ada", id="x", priority="informational", **PERSISTENT)
+        assert (await ada.next())["id"] == "x"
+        ada.hang_up()
+    async with stored_hub(tmp_path, clock, seed=2) as two:
+        (kept,) = await two.rows("x")
+        assert not kept.is_open and not any(fact.kind == "acked" for fact in kept.facts)
+        assert two.hub.rings.find("x", clock.monotonic()) is None and not two.hub.delivering.ledger.find_all("x")
+        two.store.trouble = "the disk is gone"
+        answer = await two.call("POST", "/api/acks", {"ids": ["x"]}, token=two.token("ada"))
+        assert (answer.status, answer.code, answer.headers["Retry-After"]) == (503, "unavailable", "2")
+        two.store.trouble = ""
+        for user in ("eve", "ada", "ada"):
+            await acked(two, user, "x")
+        (kept,) = await two.store._store.find("x")
+        acks = [fact for fact in kept.facts if fact.kind == "acked"]
+        assert [list(fact.users) for fact in acks] == [[two.hub.numbers.find("ada")]]
+
+
 async def test_it_is_on_the_disk_before_the_answer(stored: StoredHub) -> None:
     ada, _ = await stored.welcomed("ada")
     await stored.publish("user:ada", id="x", **PERSISTENT)

@@ -335,7 +335,13 @@ async def scheduled(hub: LiveHub) -> None:
 
 @row(10 * CALL_BYTES)
 async def scheduled_bytes(hub: LiveHub) -> None:
-    """Each costs ``CALL_BYTES``, and its text."""
+    """The first shows what a call takes; the second is made as large as may still be."""
     assert (await schedule(hub, id="a", notification=notification(1000))).status == 202
-    left = int(9 * CALL_BYTES - hub.hub.scheduling.bytes % CALL_BYTES) - CALL_BYTES
-    print(left, hub.hub.scheduling.bytes)
+    taken = hub.hub.scheduling.bytes
+    assert CALL_BYTES + 1000 < taken < CALL_BYTES + 2000
+    filling = 1000 + 10 * CALL_BYTES - 2 * taken
+    late = await schedule(hub, id="b", notification=notification(filling + 1))
+    assert (late.status, late.code) == (429, "rate_limited")
+    assert (await schedule(hub, id="b", notification=notification(filling))).status == 202
+    assert hub.hub.scheduling.bytes == 10 * CALL_BYTES
+    await is_full_until_one_goes_out(hub, lambda: schedule(hub, id="c", notification=notification(100)))

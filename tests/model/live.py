@@ -222,8 +222,11 @@ class LiveHub:
             raise self.broken[0]
 
     def place(self, cursor: str) -> int:
-        """The position that a cursor stands for."""
-        return int(cursor.removeprefix(self.hub.attendance.cursor(0)[:-1]))
+        """The position that a cursor stands for; a poll's answer may add its number."""
+        place, is_numbered, answer = cursor.removeprefix(self.hub.attendance.cursor(0)[:-1]).partition("~")
+        if is_numbered and not answer.isdecimal():
+            raise Broken(f"that is no cursor: {cursor}")
+        return int(place)
 
     def _around(self, sequence: int, notification: Notification, on_publication: OnPublication) -> int:
         live = on_publication(sequence, notification)

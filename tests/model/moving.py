@@ -271,6 +271,8 @@ class Stream(Line):
         self.stall(self.slow)  # it reads when it is told to
 
     def _told(self, frame: Frame, cursor: str | None) -> None:
+        if "~" in (cursor or frame.get("cursor", "")):
+            raise Broken(f"only what a poll is answered has a number, and not {frame}, {cursor}")
         kind = frame.get("hub")
         if kind is None:
             self._take_notification(frame, cursor or frame["cursor"])

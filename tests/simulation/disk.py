@@ -262,6 +262,19 @@ class MemoryStore:
         """Remove what isn't needed any more."""
         return 0
 
+    async def find_meant(self, ids: Sequence[str], number: int) -> Sequence[str]:
+        keys = []
+        for kept in [kept for id in ids for kept in await self.find(id)]:
+            kinds = {fact.kind for fact in kept.facts if number in fact.users}
+            is_meant = number in kept.row.everybody or "joined" in kinds
+            if is_meant and not kinds & {"held", "dropped", "released", "retracted"}:
+                keys.append(kept.row.key)
+        return keys
+
+    async def find_rows(self, id: str) -> Sequence[Kept]:
+        """The same, with more than is asked for."""
+        return await self.find(id)
+
     async def find(self, id: str) -> Sequence[Kept]:
         disk = self._disk
         await asyncio.sleep(disk.commit_takes())
