@@ -11,9 +11,9 @@ from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.channel import Channel, Kind
 from hubd.core.connection import Connection
-from hubd.core.delivery import AWAY, NO_ROUTE, REPLACED, Delivery
+from hubd.core.delivery import Delivery
 from hubd.core.ledger import Ledger
-from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED
+from hubd.core.milestones import ACKED, AWAY, EXPIRED, LIVE_SENT, NO_ROUTE, PENDING, PUSHED, REPLACED
 from hubd.core.notification import Notification, Priority
 from hubd.core.record import Moment, Record
 from hubd.core.registry import Registry
@@ -236,12 +236,16 @@ class Delivering:
         """A user (by number) who can't ack what has this sequence number has got it."""
         self.delivery.proved(sequence, number, self.moment())
 
-    def stranded(self, number: int) -> list[Notification]:
-        """Critical ones that a user (by number) is to get now that he is here, since nothing could reach him."""
+    def stranded(self, number: int, *, is_back: bool) -> list[Notification]:
+        """Critical ones that a user (by number) is to get now that he is here, since nothing reached him.
+
+        Where he ``is_back``, with no connection that lasted, also those that were written to one before and not acked.
+        """
+        lost = (PENDING, LIVE_SENT) if is_back else (PENDING,)
         return [
             record.notification
             for record in self.delivery.open.stranded(number)
-            if record.notification is not None and record.milestones.of(number) == PENDING
+            if record.notification is not None and record.milestones.of(number) in lost
         ]
 
     def bringing(self, notification: Notification, number: int) -> bool:
@@ -302,9 +306,10 @@ class Delivering:
     # Time
 
     def wake(self) -> None:
-        """Do what is due."""
+        """Do what is due; of very much, the rest in the loop's next turns."""
         self._timer_at = inf
-        self.delivery.due(self.moment())
+        while self.delivery.due(self.moment()) and self._call_later is None:
+            pass
         self._set_timer()
 
     def _set_timer(self) -> None:

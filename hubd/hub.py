@@ -298,7 +298,8 @@ class Hub:
         assert connection.user is not None
         if cursor is not None and cursor.answer:
             self.arrivals.answer_arrived(connection, cursor.answer)
-        for notification in self.delivering.stranded(connection.user.number):
+        is_back = connection.acks and len(connection.user.connections) == 1
+        for notification in self.delivering.stranded(connection.user.number, is_back=is_back):
             if not (resumes and notification.references):  # else he gets it by his replay
                 self.in_background(self.publishing.bring(notification, connection.user.id), "bring")
 

@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from hubd.core.channel import BROADCAST, Kind, parse_channel, user_channel
-from hubd.core.delivery import AWAY, NO_ROUTE, REPLACED
 from hubd.core.errors import Problem
-from hubd.core.milestones import RETRACTED, Tally
+from hubd.core.milestones import AWAY, NO_ROUTE, REPLACED, RETRACTED, Tally
 from hubd.core.notification import Notification
 from hubd.core.record import Budget, Record
 from hubd.core.stored import Close, Fact, Kept, Lane, Note

@@ -12,8 +12,7 @@ from pathlib import Path
 from hubd.clock import Clock
 from hubd.config import Config
 from hubd.core.cursor import Cursor
-from hubd.core.delivery import AWAY, NO_ROUTE
-from hubd.core.milestones import EXPIRED, LIVE_SENT, PENDING, PUSHED
+from hubd.core.milestones import AWAY, EXPIRED, LIVE_SENT, NO_ROUTE, PENDING, PUSHED
 from hubd.core.notification import Notification, Persistence
 from hubd.core.record import Record
 from hubd.core.stored import Kept, Lane, Remember, Revoke, Row, StoredAnswer, Subscribe, Write

@@ -1,6 +1,7 @@
 """Scheduled notifications: each goes out once, at its time, whatever happens meanwhile."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 import orjson
@@ -10,9 +11,10 @@ from hubd.config import Config
 from hubd.config_options import Limits
 from hubd.core.errors import Problem
 from hubd.core.stored import Keep, Schedule
-from hubd.scheduling import AT_ONCE, LATE_S
-from hubd.testing import FakeClock, ToyBroker
+from hubd.scheduling import AT_ONCE, IN_A_STEP, LATE_S
+from hubd.testing import FakeClock, ToyBroker, make_hub
 from tests.scheduling_world import ids, life
+from tests.steered_store import SteeredStore
 
 HOUR = 3600.0
 
@@ -350,3 +352,34 @@ async def test_one_that_was_just_going_out_goes_out_once(tmp_path: Path, clock: 
         assert two.hub.rings.find("x", clock.monotonic()) is not None
         await two.let_pass(5)
         assert [id for _, id, user in two.pusher.pushed] == ["x"]
+
+
+async def test_very_many_that_end_without_waiting_end_a_few_at_a_time() -> None:
+    hub, clock, _ = make_hub(store=SteeredStore())
+    scheduling, later = hub.scheduling, []
+
+    class Timer:
+        def cancel(self) -> None:
+            later.clear()
+
+    def call_later(seconds: float, function: Callable[[], None]) -> Timer:
+        if not seconds:
+            later.append(function)
+        return Timer()
+
+    scheduling._call_later = call_later
+    at = int((clock.now() + 100) * 1000)
+    for _ in range(2 * IN_A_STEP + 5):
+        body = {"to": "user:ada", "notification": {"type": "a"}, "ttl": 60, "deliver_at": at}
+        await hub.publish(hub.prepare(body), "key:k")
+    clock.advance(1000)
+    for left in (IN_A_STEP + 5, 5, 0):
+        scheduling.wake()
+        scheduling.wake()  # by whomever else: it is no step of its own
+        assert len(scheduling) == left and len(later) == (1 if left else 0)
+        for function in later[:]:
+            later.clear()
+            scheduling._is_stopped = True  # it goes on at the next turn of the test's loop
+            function()
+            scheduling._is_stopped = False
+    assert scheduling.ended == {"expired": 2 * IN_A_STEP + 5}

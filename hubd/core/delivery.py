@@ -1,39 +1,38 @@
 """Who is pushed to, and when: the state machine of what becomes of notifications. Pure: events in, effects out."""
 
 from collections.abc import Iterable
+from itertools import islice
 from math import inf
 
-from hubd.core.effects import Effects
-from hubd.core.milestones import ACKED, EXPIRED, LIVE_SENT, PENDING, PUSHED, RETRACTED, Tally, dropped
+from hubd.core.milestones import (
+    ACKED,
+    AWAY,
+    EXPIRED,
+    LIVE_SENT,
+    NO_ROUTE,
+    PENDING,
+    PUSHED,
+    REPLACED,
+    RETRACTED,
+    dropped,
+)
 from hubd.core.notification import Persistence, Priority
-from hubd.core.open_records import OpenRecords
 from hubd.core.record import Moment, Record
+from hubd.core.settling import Settling
 from hubd.core.stored import Fact
 from hubd.core.users import NOBODY, UserSet, union_of
 
-AWAY = dropped("away")
-NO_ROUTE = dropped("no_route")
-REPLACED = dropped("replaced")
+AT_ONCE = 500
+"""How many deadlines are seen to in one step: the loop is others', too."""
 
 
-class Delivery:
+class Delivery(Settling):
     """Follows notifications until nothing is open about them. All times are handed in.
 
     ``can_push``: whether there is anybody to push by; without, nobody is waited for. So many (``entries``) of so many
     bytes may be open; of more, important ones are pushed at once and not followed, and ``is_full`` tells whoever has to
     refuse the others.
     """
-
-    def __init__(self, effects: Effects, *, entries: int = 100_000, max_bytes: int = 256 << 20) -> None:
-        self._out = effects
-        self.tally = Tally()
-        self.entries = entries
-        self.max_bytes = max_bytes
-        self.push_delay_s = 7.0
-        self.grace_s = 5.0
-        self.plain_ack = "alive"
-        self.can_push = False
-        self.open = OpenRecords()
 
     # Events
 
@@ -168,14 +167,18 @@ class Delivery:
         elif record.has_held:
             self._close_if_done(record)
 
-    def due(self, moment: Moment) -> None:
-        """Time has passed: do whatever was to be done before now. Who acks at the very moment is in time."""
-        for record in self.open.due(moment.mono):
+    def due(self, moment: Moment, most: int = AT_ONCE) -> bool:
+        """Time has passed: do what was to be done before now, so much of it; False: that was all.
+
+        Who acks at the very moment is in time.
+        """
+        for record in islice(self.open.due(moment.mono), most):
             if record.expires_at < moment.mono:
                 self.expired(record, moment)
             elif record.due_at < moment.mono:
                 self._waited(record, moment)
             self.open.arm(record)
+        return self.open.next_deadline() <= moment.mono
 
     def _waited(self, record: Record, moment: Moment) -> None:
         users, record.waiting, record.due_at = record.waiting, NOBODY, inf
@@ -257,7 +260,7 @@ class Delivery:
 
     def releasable(self, record: Record) -> UserSet:
         """For whom it is held, or to whom it is just being brought because nothing could reach them."""
-        them = (record.no_route | record.pushing) & record.milestones.at(PENDING)
+        them = (record.no_route | record.pushing) - record.milestones.at(ACKED)
         for held in record.held.values():
             them = them | held
         return them
@@ -288,70 +291,6 @@ class Delivery:
         record.note(moment.wall, "restored", None)
         self._begin(record)
 
-    # What is open
-
-    @property
-    def is_full(self) -> bool:
-        """Whether no more can be followed."""
-        return len(self.open) >= self.entries or self.open.bytes >= self.max_bytes
-
-    def _begin(self, record: Record) -> None:
-        """All that is to be done at once has been done: follow it, if something is left."""
-        is_held = record.has_held and bool(record.held) and (record.is_stored or not self.is_full)
-        if not record.is_escalating and not is_held:
-            self._done(record)
-            return
-        self.open.add(record)
-        if not record.is_stored and (record.has_held or record.priority is not Priority.INFORMATIONAL):
-            self._out.keep(record)
-
-    def _wait(self, record: Record, users: UserSet, until: float) -> None:
-        if users:
-            record.waiting = users
-            record.due_at = until
-
-    def _push(self, record: Record, users: UserSet, moment: Moment) -> None:
-        users = users - record.milestones.at(ACKED)
-        if users:
-            record.pushing = record.pushing | users
-            record.note(moment.wall, "push", users)
-            self._out.push(record, users)
-
-    def _strand(self, record: Record, users: UserSet, moment: Moment) -> None:
-        """These users can't be pushed to: a critical one waits for another way, others don't."""
-        users = users - record.milestones.at(ACKED)
-        if not users:
-            return
-        record.note(moment.wall, "no_route", users)
-        if record.priority is Priority.CRITICAL:
-            record.no_route = record.no_route | users
-            self.open.strand(record)
-        else:
-            self._drop_pending(record, users & record.milestones.at(PENDING), NO_ROUTE)
-
-    def _miss(self, record: Record, users: UserSet, moment: Moment) -> None:
-        """It is neither sent live to these users nor pushed: they are away, or a gate keeps it from their devices."""
-        for verdict, them in record.unless_live:
-            if among := users & them:
-                kind, reason = record.keep_from(among, verdict)
-                self._fact(record, kind, among, moment, reason)
-                users = users - among
-        self._drop_pending(record, users, AWAY)
-
-    def _drop_pending(self, record: Record, users: UserSet, to: str) -> None:
-        if users:
-            record.milestones.move(users, to)
-
-    def _settle(self, record: Record, number: int) -> None:
-        """Nothing is to be done for this user any more."""
-        user = UserSet((number,))
-        record.waiting = record.waiting - user
-        record.no_route = record.no_route - user
-        if number in record.pushing:
-            record.pushing = record.pushing - user
-            self._out.cancel(record, user)
-        self._close_if_done(record)
-
     def _replace(self, record: Record, moment: Moment) -> None:
         """What has the same collapse key and wasn't shown yet isn't wanted any more; critical ones are."""
         assert record.collapses is not None
@@ -370,30 +309,3 @@ class Delivery:
             old.note(moment.wall, "replaced", users, record.id)
             self._fact(old, "replaced", users, moment, record.id)
             self._close_if_done(old)
-
-    def _fact(self, record: Record, kind: str, users: UserSet, moment: Moment, detail: str = "") -> None:
-        if record.is_stored:
-            self._out.fact(record, Fact(record.key, kind, users, moment.ms, detail))
-
-    def _close_if_done(self, record: Record) -> None:
-        if record.is_open and not record.is_escalating and not (record.has_held and record.held):
-            self.open.remove(record)
-            self._done(record)
-
-    def _end(self, record: Record) -> None:
-        """Whatever was to be done isn't any more."""
-        pushing, record.pushing = record.pushing, NOBODY
-        record.waiting = record.no_route = NOBODY
-        if pushing:
-            self._out.cancel(record, pushing)
-        self._close_if_done(record)
-
-    def _done(self, record: Record) -> None:
-        if record.is_stored:
-            self._out.close(record)
-        record.settle_size()
-        self._unlink(record)
-
-    def _unlink(self, record: Record) -> None:
-        if (notification := record.notification) is not None and not notification.references:
-            record.notification = notification.record = None  # no ring has it, and they refer to each other

@@ -29,6 +29,14 @@ def dropped(why: str) -> str:
     return f"dropped({why})"
 
 
+AWAY = dropped("away")
+"""They weren't there, and it isn't pushed."""
+NO_ROUTE = dropped("no_route")
+"""They weren't there, and nothing can push to them."""
+REPLACED = dropped("replaced")
+"""A newer one with the same collapse key took its place."""
+
+
 class Tally(Counter[str]):
     """How many (notification, user) are at each milestone; ``accepted`` is what that must add up to.
 

@@ -1,21 +1,34 @@
-"""Which users the store has rows for. Whom a write refers to gets his row in its transaction or in one before."""
+"""Which users the store has rows for. Whom a write refers to gets his row in its transaction or in one before.
 
-from collections.abc import Iterable, Sequence
+From time to time those are forgotten to whom nothing stored refers any more. Meanwhile writes go on: so it is noted who
+is referred to from then on (``begin_noting``), and who is met again while his row is being removed gets it anew.
+"""
 
-from hubd.core.users import UserNumbers, UserSet
+from collections.abc import Sequence
+
+from hubd.core.users import UserNumbers, UserSet, union_of
 from hubd.storing import StoreError
 
 
 class KnownUsers:
-    """Users by number: those who have been met, and which of them have no row yet. Each is held for good."""
+    """Users by number: those who have been met, and which of them have no row yet. Each is held until forgotten."""
 
     def __init__(self, numbers: UserNumbers) -> None:
         self._numbers = numbers
         self._met = UserSet()
         self._without: dict[int, str] = {}
+        self._noted: UserSet | None = None
 
-    def meet(self, sets: Iterable[UserSet]) -> None:
+    def __len__(self) -> int:
+        return len(self._met)
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._met
+
+    def meet(self, sets: Sequence[UserSet]) -> None:
         """A write refers to these users. Costs a difference of bitmaps where all of them are known."""
+        if self._noted is not None and sets:
+            self._noted = union_of([self._noted, *sets])
         for users in sets:
             if new := users - self._met:
                 self._meet(new)
@@ -36,6 +49,36 @@ class KnownUsers:
         """The rows of these users are on the disk."""
         for number, _ in users:
             self._without.pop(number, None)
+
+    def begin_noting(self) -> None:
+        """Note whom writes refer to from now on."""
+        self._noted = UserSet()
+
+    def end_noting(self, referred: UserSet) -> UserSet:
+        """Who is known, and neither among these nor referred to since ``begin_noting``."""
+        noted, self._noted = self._noted or UserSet(), None
+        return self._met - referred - noted
+
+    def forget(self, numbers: Sequence[int]) -> list[tuple[int, str]]:
+        """The rows of these are to be removed: whoever is referred to from now on is new. Gives those who were known.
+
+        They are still held: a number mustn't change as long as there may be a row with it.
+        """
+        gone = [number for number in numbers if number in self._met and number not in self._without]
+        self._met = self._met - UserSet(gone)
+        return [(number, id) for number in gone if (id := self._numbers.id_of(number)) is not None]
+
+    def is_forgotten(self, number: int) -> None:
+        """There is no row of this user any more, but where he was met again."""
+        self._numbers.release(number)
+
+    def is_kept(self, number: int, id: str) -> None:
+        """It isn't known whether this user's row was removed: he gets it anew."""
+        if number in self._met:
+            self._numbers.release(number)  # he was met again, and is held for that
+        else:
+            self._met = self._met | UserSet((number,))
+        self._without[number] = id
 
     @property
     def next_number(self) -> int:

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from hubd.core.stored import Fact, Kept, Scheduled, StoredAnswer
 from hubd.core.subscriptions import Grant
-from hubd.core.users import UserSet
+from hubd.core.users import UserSet, union_of
 from hubd.store import tables
 from hubd.store.packing import unpack_row, unpack_users
 from hubd.store.uniting import United
@@ -25,6 +25,7 @@ _FOUND = 100
 """How many notifications with one id are given at most, the latest ones."""
 _KEPT_FROM = ("held", "dropped", "released", "retracted")
 """What facts say of those who aren't to see a notification."""
+_LARGE = 10_000  # bytes
 _PURGE_ROWS = 200_000
 """With more rows than these nobody looks through them all at the start for users who could be forgotten."""
 
@@ -175,29 +176,37 @@ async def answers_before(connection: AsyncConnection, before: int, limit: int) -
     return [(name, publisher, id) for name, publisher, id in found]
 
 
-async def referred_users(connection: AsyncConnection) -> UserSet | None:
-    """Everybody whom anything stored refers to; None when there is too much to look through."""
+async def is_much(connection: AsyncConnection) -> bool:
+    """Whether there is too much to look through all of it at the start."""
     rows, facts = tables.notifications, tables.facts
     there = [
         (await connection.execute(select(func.count()).select_from(table))).scalar() or 0 for table in (rows, facts)
     ]
-    if sum(there) > _PURGE_ROWS:
-        return None
-    referred = UserSet()
-    async for sets in _sliced(connection, rows.c.seq, rows.c.sets):
-        referred = referred | unpack_users(sets)
-    async for users in _sliced(connection, facts.c.seq, facts.c.users):
-        referred = referred | UserSet.read(users)
+    return sum(there) > _PURGE_ROWS
+
+
+async def referred_users(connection: AsyncConnection) -> UserSet:
+    """Everybody whom anything refers to that was stored when this began. Others have their turn between."""
+    rows, facts = tables.notifications, tables.facts
     found = await connection.execute(select(tables.subscriptions.c.number))
-    return referred | UserSet(number for (number,) in found)
+    referred = UserSet(number for (number,) in found)
+    for seq, column, read in ((rows.c.seq, rows.c.sets, unpack_users), (facts.c.seq, facts.c.users, UserSet.read)):
+        async for values in _sliced(connection, seq, column):
+            sets = [referred]
+            for value in values:
+                sets.append(read(value))
+                if len(value) > _LARGE:
+                    await asyncio.sleep(0)
+            referred = union_of(sets)
+            await asyncio.sleep(0)
+    return referred
 
 
-async def _sliced(connection: AsyncConnection, seq: Any, column: Any) -> AsyncIterator[bytes]:
+async def _sliced(connection: AsyncConnection, seq: Any, column: Any) -> AsyncIterator[list[bytes]]:
     after = -1
     while True:
         found = (await connection.execute(select(seq, column).where(seq > after).order_by(seq).limit(SLICE))).all()
-        for _, value in found:
-            yield value
+        yield [value for _, value in found]
         if len(found) < SLICE:
             return
         after = found[-1][0]

@@ -16,6 +16,7 @@ from hubd.log_events import log_event
 from hubd.store import reading
 from hubd.store.batch import sets_of
 from hubd.store.database import Database
+from hubd.store.forgetting import Forgetting
 from hubd.store.known import KnownUsers
 from hubd.store.migrating import migrate
 from hubd.store.own import AnyWrite, Forget, ForgetUser
@@ -62,6 +63,7 @@ class SqlStore:
         self._queue: Queue = self._writer.queue
         self._reading = asyncio.Semaphore(_READERS)
         self._finding = asyncio.Lock()
+        self._forgetting = Forgetting(database, self._known, self._writer.waited_about, self._write)
         self._task: asyncio.Task[None] | None = None
         self._is_closing = False
 
@@ -156,7 +158,8 @@ class SqlStore:
     async def _load(self, connection: AsyncConnection) -> Loaded:
         users = await reading.read_users(connection)
         _, next_number, _, _ = await reading.read_state(connection)
-        if (referred := await reading.referred_users(connection)) is not None:
+        if not await reading.is_much(connection):
+            referred = await reading.referred_users(connection)
             gone = [number for number, _ in users if number not in referred][:PURGE_MOST]
             await self._forget_users(gone)
             forgotten = dict.fromkeys(gone)
@@ -202,6 +205,7 @@ class SqlStore:
         """Remove closed notifications whose time is over (``now``: Unix ms), and answers from before the other time.
 
         In slices, at most ``CLEAN_MOST`` of each; gives how many there were. ``StoreError`` when it can't be done now.
+        Users to whom nothing refers any more are forgotten, too, where there are many.
         """
         removed = 0
         for _ in range(CLEAN_MOST // CLEAN_SLICE):
@@ -215,7 +219,7 @@ class SqlStore:
             removed += len(writes)
             if max(len(closed), len(old)) < CLEAN_SLICE:
                 break
-        return removed
+        return removed + await self._forgetting.forget()
 
     async def close(self, within_s: float) -> None:
         """Store what waits, and end: about within this time, whatever the database does."""

@@ -70,6 +70,10 @@ class Queue:
     def __len__(self) -> int:
         return self.writes + self.notes
 
+    def __iter__(self) -> Iterator[Waiting]:
+        for lane, queue in zip(Lane, self._lanes, strict=True):
+            yield from (one for one in queue if one.lane is lane and not one.taken)
+
     def has_room(self, size: int, *, is_note: bool) -> bool:
         """Whether one more may wait."""
         if self.bytes + size > self._limits.bytes:

@@ -8,13 +8,14 @@ from math import inf
 
 from hubd.clock import Clock, timer
 from hubd.core.stored import Close, Keep, Schedule, Unschedule
+from hubd.core.users import UserSet
 from hubd.counts import Histogram
 from hubd.log_events import log_event
-from hubd.store.batch import Batch, Values, Work
+from hubd.store.batch import Batch, Values, Work, sets_of
 from hubd.store.database import Database
 from hubd.store.known import KnownUsers
 from hubd.store.links import Link
-from hubd.store.own import AnyWrite, Forget
+from hubd.store.own import AnyWrite, Forget, ForgetUser
 from hubd.store.statements import Statements
 from hubd.store.waiting import Limits, Queue, Waiting, size_of
 from hubd.store.words import Blame, Unusable, blame_of, describe, is_known, may_be_damaged
@@ -33,6 +34,7 @@ _AT_ONCE = 100
 _ALONE_AFTER = 2
 """After so many failures that nothing outside explains notes are tried one by one: one of them may be why."""
 _TRIES = 10
+_LOOK_AT = 2000
 
 Sleep = Callable[[float], Awaitable[object]]
 
@@ -99,6 +101,12 @@ class Writer:
         self.idle.clear()
         self._wake.set()
 
+    def waited_about(self) -> list[UserSet] | None:
+        """Whom those writes refer to that aren't stored yet; None where there are too many to look at at once."""
+        if self.trouble or len(self.queue) > _LOOK_AT:
+            return None
+        return [users for one in (*self._in_hand, *self.queue) for users in sets_of(one.write)]
+
     async def open(self, next_seq: int) -> None:
         """Connect for the first time; what the database says when it can't be is raised."""
         self._next_seq = next_seq
@@ -157,7 +165,8 @@ class Writer:
         try:
             building = Batch(self._next_seq)
             for place, one in enumerate(batch, start=1):
-                building.add(one.write)
+                if type(one.write) is not ForgetUser or one.write.number not in self._known:  # else he was met again
+                    building.add(one.write)
                 if not place % _AT_ONCE:
                     await asyncio.sleep(0)
             self._next_seq = building.next

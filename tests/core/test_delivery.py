@@ -389,5 +389,7 @@ def test_what_nothing_could_reach_him_with_is_released_when_he_comes() -> None:
     world = World()
     record = world.critical([ADA, BOB], [BOB])
     world.no_route(record, ADA, BOB)
-    assert world.delivery.released(record, users(ADA, BOB), world.moment) == users(ADA), "Bob has had it"
+    assert world.delivery.released(record, users(ADA), world.moment) == users(ADA)
     assert (where(record), list(record.no_route), record.is_open) == ({BOB: LIVE_SENT}, [BOB], True)
+    assert world.delivery.released(record, users(BOB), world.moment) == users(BOB), "he hasn't acked it"
+    assert (where(record), record.is_open) == ({}, False)

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from hubd.core.delivery import REPLACED
-from hubd.core.milestones import ACKED, LIVE_SENT, PENDING, PUSHED
+from hubd.core.milestones import ACKED, LIVE_SENT, PENDING, PUSHED, REPLACED
 from hubd.core.notification import Priority
 from hubd.core.verdict import hold
 from tests.core.delivery_world import ADA, BOB, DELAY, EVE, World, users, where

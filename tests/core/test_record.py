@@ -201,3 +201,13 @@ def test_a_hundred_thousand_who_joined_are_one_step() -> None:
 
 def test_informational_ones_are_for_nobodys_devices() -> None:
     assert made(priority=Priority.INFORMATIONAL).may_push == NOBODY
+
+
+def test_very_many_facts_are_few_steps_and_say_until_when() -> None:
+    record = made(*range(1, 5001))
+    record.fold(Fact("k", "acked", users(n), 1000 * n, f"c{n}") for n in range(1, 5001))
+    assert len(record.steps) == STEPS and record.steps[0].detail == "c1"
+    last = record.steps[-1]
+    assert (last.what, last.until, last.detail) == ("acked", 5000.0, "")
+    assert record.milestones.at(ACKED) == record.everybody
+    assert not record.may_push

@@ -57,6 +57,18 @@ async def test_what_has_to_be_stored_waits_for_that(stored: StoredHub, fields: d
         assert (refused.status, refused.code, refused.headers["Retry-After"]) == (503, "unavailable", "2")
 
 
+async def test_it_is_explained_before_it_goes_out(stored: StoredHub) -> None:
+    await stored.try_publish("user:42", id="later", deliver_at=at(stored, 20))
+    told = await stored.call("GET", f"{PATH}/later/explain?user=42")
+    assert told.status == 200
+    assert (told.body["milestone"], told.body["deliver_at"]) == ("held(scheduled)", at(stored, 20))
+    assert [step["step"] for step in told.body["steps"]] == ["scheduled"]
+    assert (await stored.call("GET", f"{PATH}/later/explain")).body["accepted"] == 0
+    await stored.later(20)
+    told = await stored.call("GET", f"{PATH}/later/explain?user=42")
+    assert told.body["steps"][0]["step"] == "published"
+
+
 async def test_in_a_batch(stored: StoredHub) -> None:
     body = {"to": "user:42", "notification": {"type": "alert"}}
     answer = await stored.call("POST", f"{PATH}/batch", [body | {"deliver_at": at(stored, 60)}, body])

@@ -83,6 +83,52 @@ async def test_facts_come_in_their_order_and_of_one_kind_as_one(url: str) -> Non
         assert world.store.counts.commits == 2
 
 
+async def test_acks_become_one_whoever_they_are_by_until_something_else_comes_of_it(url: str) -> None:
+    async with opened(url) as world:
+        world.users("ada", "bob", "cy", "dan", "eve")
+        world.store.note(world.keep("k", "ada", "bob", "cy"))
+        world.store.note(world.acked("k", "ada", at=2, detail="c1"))
+        world.store.note(world.acked("k", "bob", at=3, detail="c2"))
+        world.store.note(world.acked("other", "bob", at=3, detail="c2"))
+        world.store.note(world.acked("k", "cy", at=4, detail="c1"))
+        world.store.note(Note(Fact("k", "joined", world.users("dan", "eve"), 5)))
+        world.store.note(world.acked("k", "dan", at=6, detail="c1"))
+        await world.store.write(world.acked("k", "eve", at=7, detail="c1"), Lane.BOOKKEEPING)
+        (kept,) = await world.found("id-k")
+        assert [fact[1:] for fact in kept.facts] == [
+            ("acked", UserSet([1, 2, 3]), 2, ""),
+            ("joined", UserSet([4, 5]), 5, ""),
+            ("acked", UserSet([4, 5]), 6, "c1"),
+        ]
+        assert [found.facts for found in await world.store.find_rows("id-k")] == [()]
+
+
+async def test_very_many_facts_are_read_in_turns_and_as_few(url: str) -> None:
+    async with opened(url) as world:
+        await world.store.write(world.keep("k", *(f"u{place}" for place in range(3000))), Lane.PUBLISH)
+        facts = [Note(Fact("k", "acked", UserSet([place]), 1, f"c{place}")) for place in range(1, 3001)]
+        link = world.store._writer._link
+        assert link is not None
+        values = [(100 + n, "acked", one.fact.users.dump(), 1, one.fact.detail, "k") for n, one in enumerate(facts)]
+        await link.transact([(world.store._writer._words.fact, values)])
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        other = asyncio.create_task(others())
+        (kept,) = await world.found("id-k")
+        other.cancel()
+        assert turns >= 6
+        assert len(kept.facts) == 301 and kept.facts[299].detail == "c300"
+        assert kept.facts[300] == Fact("k", "acked", UserSet(range(301, 3001)), 1, "")
+        (opened_kept,) = [one async for one in world.store.open_rows()]
+        assert opened_kept == kept
+
+
 async def test_a_closed_one_is_gone_or_stays_to_be_found(url: str) -> None:
     async with opened(url) as world:
         for key in ("gone", "kept", "open"):
