@@ -251,6 +251,8 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
         ("types.x.ttl_s = 1.5", "types.x.ttl_s"),
         ('types.x.toast = "no"', "types.x.toast"),
         ('store.url = "mysql://x"', "store.url"),
+        ('store.url = "sqlite:///"', "store.url"),
+        ('store.url = "sqlite:///:memory:"', "store.url"),
         ('hubd.plugins = ["Web Push"]', "hubd.plugins[0]"),
         ("plugins.webpush = 1", "plugins.webpush"),
         ("plugins.Web = {}", "plugins.Web"),
@@ -259,6 +261,27 @@ def test_everything_wrong_is_told_at_once(tmp_path: Path) -> None:
 def test_a_value_out_of_bounds_is_refused(setting: str, path: str, tmp_path: Path) -> None:
     (line,) = errors(setting, tmp_path)
     assert line.startswith(f"config.toml: {path}: ")
+
+
+SERVERS = ("@h:99999999/x", "@h:0/x", "@h:/x", "@h:five/x", "@[::1/x", "@::1/x", "@a:1,b:2/x", "#@h/x", "[@h/x", "/@h/x")
+
+
+@pytest.mark.parametrize("rest", SERVERS)
+def test_an_address_that_no_database_has_is_refused_without_its_password(rest: str, tmp_path: Path) -> None:
+    (line,) = errors(f'store.url = "postgresql://hub:pass-word-9{rest}"', tmp_path)
+    assert line.startswith("config.toml: store.url: this is no address of a database")
+    assert "pass-word-9" not in line
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("off", "sqlite:///hub.db", "sqlite:////var/lib/hub.db", "postgresql:///hub?host=/run/postgresql"),
+        *("postgresql://hub:pa%40ss@db.example.com/hub", "postgres://h/x", "postgresql://u:p@[fe80::1]:5432/x"),
+    ],
+)
+def test_an_address_of_a_database(url: str, tmp_path: Path) -> None:
+    assert load(f'store.url = "{url}"', tmp_path).store.url == url
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ class StoredHub(LiveHub):
 async def stored_hub(
     folder: Path, clock: FakeClock, *, seed: int = 1, **sections: dict[str, Any]
 ) -> AsyncIterator[StoredHub]:
-    """A hub, as long as it lasts. Each on the same file has to have another ``seed``; ``sections``: see ``config_of``."""
+    """A hub, as long as it lasts. Each on the same file has to have another ``seed``; its config: ``config_of``."""
     config, numbers, tasks = config_of(**sections), UserNumbers(), Tasks()
     opened = await open_store(f"sqlite:///{folder}/hubd.db", SystemClock(), numbers, tasks)
     store, pusher = Troubled(opened), RecordingPusher()

@@ -85,7 +85,7 @@ PLANTED: list[tuple[str, Any, str, Any]] = [
     ("bodies", publish, "HUB_FIELDS", notification.HUB_FIELDS[:-1]),
     ("bodies", publish.Draft, "fingerprint", weak_mark),
     ("bodies", publish, "check_size", lambda value, depth, keys: None),
-    ("bodies", publish, "_may_get_lost", lambda body, payload, defaults: False),
+    ("bodies", publish, "_treated", lambda body, payload, defaults: ("important", "bufferable")),
     ("config", jwt_keys, "_shared_secret", leak),
     ("config", config, "_BARE_KEY", re.compile("(?s).*")),
     ("config", config, "_environment_value", lambda path, text: 1),

@@ -18,6 +18,7 @@ from hubd.store.opening import open_store
 from hubd.store.writer import Writer
 from hubd.storing import Store, StoreError
 from hubd.tasks import Tasks
+from hubd.testing import FakeClock
 from tests.store.postgres_server import HOST, PostgresServer
 from tests.store.store_world import opened, until
 
@@ -182,6 +183,32 @@ async def test_a_start_that_fails_halfway_does_not_keep_the_next_one_out(
     async with opened(url) as world:
         await world.store.write(world.keep("k"), Lane.PUBLISH)
     assert not faults
+
+
+async def test_it_is_tried_again_soon_and_then_less_often(sqlite_url: str) -> None:
+    clock, pauses = FakeClock(), []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        clock.advance(seconds)
+
+    async with opened(sqlite_url):
+        with pytest.raises(StoreError, match="another hub"):
+            await open_store(sqlite_url, clock, UserNumbers(), Tasks(), sleep=sleep, start_s=2.0)
+    assert pauses == [0.05, 0.1, 0.2, 0.4, 0.5, 0.5, 0.5]
+
+
+async def test_a_damaged_file_is_not_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/hubd.db"
+    (tmp_path / "hubd.db").write_text("no database " * 1000)
+    assert await why_not(url, start_s=1000) == "the file is no SQLite database"
+    (tmp_path / "hubd.db").unlink()
+    async with opened(url):
+        pass
+    data = bytearray((tmp_path / "hubd.db").read_bytes())
+    data[100:] = b"\xff" * (len(data) - 100)
+    (tmp_path / "hubd.db").write_bytes(data)
+    assert await why_not(url, start_s=1000) == "the database is damaged"
 
 
 async def test_a_newer_hubs_database_is_left_alone(tmp_path: Path) -> None:

@@ -114,3 +114,22 @@ async def test_a_database_that_may_only_be_read(server: PostgresServer, database
         await until(lambda: world.store.trouble == "the database can't be written to")
         server.query(f"ALTER DATABASE {database} RESET default_transaction_read_only")
         await healed(world, "k1")
+
+
+async def test_closing_takes_no_longer_than_it_may_when_the_database_stands_still(
+    server: PostgresServer, database: str
+) -> None:
+    patient = replace(FAST, commit_s=1000.0, open_s=1000.0, patience_s=1000.0)
+    for is_busy in (True, False):
+        async with opened(server.url(database), limits=patient) as world:
+            await world.store.write(world.keep("k1"), Lane.PUBLISH)
+            server.freeze()
+            try:
+                if is_busy:
+                    future = world.store.write(world.keep("k2"), Lane.PUBLISH)
+                await asyncio.wait_for(world.store.close(0.2), 30)
+            finally:
+                server.thaw()
+            if is_busy:
+                with pytest.raises(StoreError, match="stopping"):
+                    await future
