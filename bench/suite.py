@@ -36,6 +36,8 @@ ALL = (
     "acks",
     "storm",
     "durable",
+    "escalation",
+    "storing",
     "explain",
     "growth",
     "slow_consumer",

@@ -263,7 +263,18 @@ def test_a_value_out_of_bounds_is_refused(setting: str, path: str, tmp_path: Pat
     assert line.startswith(f"config.toml: {path}: ")
 
 
-SERVERS = ("@h:99999999/x", "@h:0/x", "@h:/x", "@h:five/x", "@[::1/x", "@::1/x", "@a:1,b:2/x", "#@h/x", "[@h/x", "/@h/x")
+SERVERS = (
+    "@h:99999999/x",
+    "@h:0/x",
+    "@h:/x",
+    "@h:five/x",
+    "@[::1/x",
+    "@::1/x",
+    "@a:1,b:2/x",
+    "#@h/x",
+    "[@h/x",
+    "/@h/x",
+)
 
 
 @pytest.mark.parametrize("rest", SERVERS)

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from hubd.core.errors import Problem
+from hubd.core.milestones import dropped
 from hubd.core.stored import Close, Fact, Lane, Note
 from hubd.core.users import UserSet
 from hubd.looking_up import LookUp
@@ -59,6 +60,32 @@ async def test_somebody_who_joined_just_before_it_was_published_is_reached(tmp_p
         for user, channel in (("eve", "team:red"), ("bob", "team:red"), ("ada", "user:ada:notifications")):
             found = await find.for_user("x", user)
             assert found is not None and found[1] == channel
+
+
+async def test_what_became_of_it_is_not_read_where_its_record_is_known(tmp_path: Path, clock: FakeClock) -> None:
+    async with life(tmp_path, clock, seed=1) as one:
+        await one.publish(["user:ada", "user:bob"], id="x", **PERSISTENT)
+        await one.let_pass(301)  # no ring has it any more
+        (record,) = one.hub.delivering.ledger.find_all("x")
+        assert not record.is_open
+        bob = one.hub.numbers.find("bob")
+        assert bob is not None
+        record.milestones.move_one(bob, dropped("muted"))  # which the store doesn't know of
+
+        async def find(id: str) -> Any:
+            raise AssertionError("there may be very many facts")
+
+        whole, one.store.find = one.store.find, find  # type: ignore[method-assign]
+        look = LookUp(one.hub)
+        found = await look.for_user("x", "ada")
+        assert found is not None and found[1] == "user:ada:notifications" and found[0].record is None
+        assert await look.for_user("x", "bob") is None
+        assert await look.for_server("x", everything) is not None
+        await look.retract(found[0])
+        assert await look.for_server("x", everything) is None
+        one.hub.delivering.ledger.drop(record)
+        one.store.find = whole  # type: ignore[method-assign]
+        assert await look.for_server("x", everything) is None
 
 
 async def test_of_several_the_latest_is_found(tmp_path: Path, clock: FakeClock) -> None:

@@ -195,12 +195,21 @@ async def test_without_its_store_it_doesnt_start(hub: Hub, url: str, why: str) -
 
 
 async def test_a_database_that_isnt_there_yet_is_waited_for_and_a_stop_isnt_kept_waiting(hub: Hub) -> None:
-    process = await hub.begin("postgresql://hubd:secret-word@127.0.0.1:1/hubd")
-    await asyncio.sleep(3)
-    assert process.returncode is None
-    begun = time.monotonic()
-    assert await hub.end(signal.SIGTERM) == 0
-    assert time.monotonic() - begun < 10 and "secret-word" not in hub.said
+    asked = 0
+
+    async def not_yet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
+        asked += 1
+        writer.close()
+
+    async with await asyncio.start_server(not_yet, HOST, 0) as database:
+        port = database.sockets[0].getsockname()[1]
+        process = await hub.begin(f"postgresql://hubd:secret-word@{HOST}:{port}/hubd")
+        await until(lambda: asked >= 3)
+        assert process.returncode is None
+        begun = time.monotonic()
+        assert await hub.end(signal.SIGTERM) == 0
+        assert time.monotonic() - begun < 15 and "secret-word" not in hub.said
 
 
 async def test_trouble_refuses_what_must_be_stored_and_nothing_else(hub: Hub) -> None:
