@@ -327,8 +327,11 @@ def test_where_it_is() -> None:
     assert of("sqlite:///hubd.db") == "hubd.db.rings"
     assert of("sqlite:////var/lib/hubd/hubd.db") == "/var/lib/hubd/hubd.db.rings"
     assert of("sqlite:///data/x.sqlite?timeout=5") == "data/x.sqlite.rings"
-    for nowhere in ("sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?uri=true", "postgresql://u:p@db/hubd"):
+    for nowhere in ("off", "postgresql://u:p@db/hubd"):
         assert of(nowhere) == "hubd.rings"
+    for no_file in ("sqlite:///", "sqlite:///:memory:", "sqlite:///file:x?uri=true"):
+        with pytest.raises(ValueError, match="it names no file"):
+            of(no_file)
     assert of("postgresql://u:p@db/hubd", "/var/lib/hubd/one.rings") == "/var/lib/hubd/one.rings"
     assert saved_path(Config(replay=Replay(saved_file="off"))) is None
 
