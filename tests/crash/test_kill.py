@@ -141,9 +141,9 @@ async def until(is_so: Callable[[], bool], at_most_s: float) -> None:
         await asyncio.sleep(0.1)
 
 
-async def run(folder: Path, url: str, size: Size, plant: str = "") -> Outcome:
+async def run(folder: Path, url: str, size: Size, plant: str = "", turn: int = 0) -> Outcome:
     """Many lives, and one more in which everything comes to its end."""
-    dice = random.Random(f"{SEED}-{plant}")
+    dice = random.Random(f"{SEED}-{plant}-{turn}")
     lives = Lives(folder, url, dice, plant)
     crowd: Crowd | None = None
     try:
@@ -198,7 +198,7 @@ async def test_a_slow_disk_breaks_no_promise(sqlite_url: str, tmp_path: Path) ->
     assert broken(await run(tmp_path, sqlite_url, FEW, "slow_disk")) == []
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 @pytest.mark.parametrize(
     ("plant", "found"),
     [
@@ -207,7 +207,12 @@ async def test_a_slow_disk_breaks_no_promise(sqlite_url: str, tmp_path: Path) ->
         ("forgets_what_is_open", "never reached"),
     ],
 )
-async def test_what_would_be_wrong_is_found_out(plant: str, found: str, sqlite_url: str, tmp_path: Path) -> None:
-    wrong = broken(await run(tmp_path, sqlite_url, HASTY, plant))
-    print(wrong[:5])
-    assert any(found in one for one in wrong)
+async def test_what_would_be_wrong_is_found_out(plant: str, found: str, tmp_path: Path) -> None:
+    """A few kills need not hit the moment in which it shows: then there are some more."""
+    for turn in range(8):
+        folder = tmp_path / str(turn)
+        folder.mkdir()
+        wrong = broken(await run(folder, f"sqlite:///{folder}/hubd.db", HASTY, plant, turn))
+        if any(found in one for one in wrong):
+            return
+    pytest.fail(f"{plant} was not found out")
