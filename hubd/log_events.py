@@ -96,9 +96,6 @@ EVENTS: dict[str, LogEvent] = {
         _ERROR,
         "Nothing can be stored: what must be stored is refused, everything live goes on, and it is tried again",
     ),
-    "store_temporary": LogEvent(
-        _WARNING, "The store can't be used: what this hub stores goes to a temporary file, and is gone with it"
-    ),
     "store_healed": LogEvent(_INFO, "The store works again"),
     "store_migrated": LogEvent(_INFO, "The tables of the store were made, or brought to what this version needs"),
     "store_write_refused": LogEvent(_ERROR, "Something can't be stored as it is, so it wasn't; all else was"),

@@ -183,7 +183,7 @@ class Daemon:
         assert starting is not None
         watch = self._tasks.start(self._break_off_when_stopped(starting), "break off the start")
         is_alone = self._saved is not None or saved_path(self._config) is None  # else another hub is here
-        await self._storekeeper.open(self._config, waits=is_alone, dev=self._dev)
+        await self._storekeeper.open(self._config, waits=is_alone)
         self._memory = await self._storekeeper.memory(self._saved, self._config)
         hub, dev_key = self._build(ids, random)
         self._reloader = Reloader(self._source, self._config, self._apply, self._plugins.reconfigurable)

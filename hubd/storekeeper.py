@@ -1,28 +1,19 @@
 """A daemon's store: opened before there is a hub, read, kept clean while it runs, and closed behind it."""
 
 import asyncio
-import logging
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from hubd.clock import Clock
 from hubd.config import Config
-from hubd.config_options import Store as StoreOptions
 from hubd.core.users import UserNumbers
 from hubd.hub import Hub
 from hubd.ids import Ids
-from hubd.log_events import log_event
 from hubd.memory import Memory
 from hubd.store.opening import OFF, START_S, open_store
 from hubd.storing import Store, StoreError
 from hubd.taking_up import remembered
 from hubd.tasks import Tasks
 
-log = logging.getLogger("hubd")
-
-DEFAULT_URL = str(StoreOptions().url)
-DEV_START_S = 3.0
-"""How long a hub in dev mode waits for another one that may just be stopping."""
 CLEAN_S = 60.0
 """How often what is over is removed."""
 CLOSE_S = 5.0
@@ -41,30 +32,15 @@ class Storekeeper:
         self._tasks = Tasks()
         self.store: Store | None = None
         """What the hub stores with."""
-        self._folder: TemporaryDirectory[str] | None = None
 
-    async def open(self, config: Config, *, waits: bool = True, dev: bool = False) -> None:
+    async def open(self, config: Config, *, waits: bool = True) -> None:
         """Open it; ``StoreError`` when that can't be done.
 
         A database that is still starting is waited for, and so is a hub that still stops, unless ``waits`` is False.
-        In ``dev`` mode nobody has to choose a place first: where the default one can't be used, as when another hub has
-        it or the folder can't be written to, there is a store for as long as this hub lasts.
         """
-        if (url := config.store.url) == OFF:
-            return
-        is_chosen = not dev or url != DEFAULT_URL
-        start_s = (START_S if is_chosen else DEV_START_S) if waits else 0.0
-        try:
-            self.store = await self._opened(url, start_s)
-        except StoreError as error:
-            if is_chosen:
-                raise
-            log_event(log, "store_temporary", reason=str(error))
-            self._folder = TemporaryDirectory(prefix="hubd-")
-            self.store = await self._opened(f"sqlite:///{self._folder.name}/hubd.db", 0.0)
-
-    async def _opened(self, url: str, start_s: float) -> Store:
-        return await open_store(url, self._clock, self._numbers, self._tasks, start_s=start_s)
+        if (url := config.store.url) != OFF:
+            start_s = START_S if waits else 0.0
+            self.store = await open_store(url, self._clock, self._numbers, self._tasks, start_s=start_s)
 
     async def memory(self, saved: Path | None, config: Config) -> Memory:
         """What there is from before, in the store and in the file of a clean stop (which is gone then)."""
@@ -88,5 +64,3 @@ class Storekeeper:
         if self.store is not None:
             await self.store.close(min(CLOSE_S, max(CLOSE_LEAST_S, within_s)))
         await self._tasks.close()
-        if self._folder is not None:
-            self._folder.cleanup()
