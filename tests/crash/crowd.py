@@ -70,6 +70,7 @@ class Crowd:
         self._dice = dice
         self._pause_s = pause_s
         self._is_publishing = True
+        self._is_over = False
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {lives.key}"}, timeout=aiohttp.ClientTimeout(total=10)
         )
@@ -211,7 +212,7 @@ class Crowd:
             self._send_ack(client, user, id)
         elif manners == "late":
             loop.call_later(self._dice.uniform(0, LATE_S), self._send_ack, client, user, id)
-        elif manners == "by_http":
+        elif manners == "by_http" and not self._is_over:
             task = self._start(self._post_ack(user, id))
             self._going.append(task)
 
@@ -250,6 +251,7 @@ class Crowd:
 
     async def end(self) -> None:
         """All go."""
+        self._is_over = True
         everything = [*self._publishers, *self._going]
         for task in everything:
             task.cancel()
