@@ -78,5 +78,4 @@ class Ledger:
         else:
             del self._by_id[record.id]
         self.budget.used -= record.size
-        if (notification := record.notification) is not None:  # they refer to each other
-            record.notification = notification.record = None
+        record.unlink()

@@ -69,7 +69,6 @@ class Record:
         "ack_writes",
         "budget",
         "channels",
-        "collapse_key",
         "collapses",
         "deadline",
         "due_at",
@@ -83,7 +82,6 @@ class Record:
         "is_stored",
         "key",
         "late",
-        "live",
         "live_off",
         "may_push",
         "milestones",
@@ -120,8 +118,8 @@ class Record:
         self.channels = notification.channels
         self.priority = notification.priority
         self.persistence = notification.persistence
-        self.collapse_key = key_ = notification.collapse_key
-        self.collapses = None if key_ is None else (notification.sender, key_)
+        collapse_key = notification.collapse_key
+        self.collapses = None if collapse_key is None else (notification.sender, collapse_key)
         """What it replaces, and is replaced by: what has the same."""
         self.sent_at = notification.sent_at
         self.expires_at = notification.expires_at
@@ -138,8 +136,6 @@ class Record:
         self.sequence = 0
         self.published_at = 0.0
         """When it had its place in the sequence (Unix s)."""
-        self.live = 0
-        """For how many connections it was queued."""
         self.milestones = Milestones(everybody, PENDING, tally)
         self.may_push = self.pushable = may_push
         self.live_off = NOBODY
@@ -166,6 +162,11 @@ class Record:
     def everybody(self) -> UserSet:
         """Whom it is meant for."""
         return self.milestones.everybody
+
+    def unlink(self) -> None:
+        """Let go of the notification: they refer to each other, and nobody collects such circles."""
+        if (notification := self.notification) is not None:
+            self.notification = notification.record = None
 
     @property
     def is_escalating(self) -> bool:
@@ -270,7 +271,7 @@ class Record:
             persistence=self.persistence.value,
             sent_at=self.sent_at,
             expires_at=int((moment.wall + self.expires_at - moment.mono) * 1000),
-            collapse_key=self.collapse_key,
+            collapse_key=notification.collapse_key,
             group=notification.group,
             topics=notification.audience,
             everybody=self.everybody,

@@ -170,7 +170,7 @@ class Rings:
             self.bytes -= users.size if users.references == 0 else 0
         notification.frames = None
         if (record := notification.record) is not None and not record.is_open:
-            record.notification = notification.record = None  # they refer to each other
+            record.unlink()
         others = tuple(other for other in self._by_id[notification.id] if other is not notification)
         if others:
             self._by_id[notification.id] = others

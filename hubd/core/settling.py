@@ -110,4 +110,4 @@ class Settling:
 
     def _unlink(self, record: Record) -> None:
         if (notification := record.notification) is not None and not notification.references:
-            record.notification = notification.record = None  # no ring has it, and they refer to each other
+            record.unlink()
