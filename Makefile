@@ -12,7 +12,7 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 WEB_TESTS := $(wildcard tests/web/*.test.js)
 
 .DEFAULT_GOAL := help
-.PHONY: help run install test test-long bench bench-all bench-deps check format clean node chromium nginx caddy cc postgres
+.PHONY: help run install test test-long bench bench-all bench-deps check format clean node chromium firefox nginx caddy cc postgres
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,12 +22,12 @@ run: $(VENV)/.installed ## start a hub to try things with: demo page, a key, a c
 
 install: $(VENV)/.installed ## make .venv and install hubd into it
 
-test: $(VENV)/.installed-dev node chromium nginx caddy cc postgres ## every test but the long ones; installs what they need
+test: $(VENV)/.installed-dev node chromium firefox nginx caddy cc postgres ## every test but the long ones; installs what they need
 	$(BIN)/python -m pytest -n $(WORKERS) $(PYTEST_ARGS)
 	@test -n "$(WEB_TESTS)" || { echo "There are no tests in tests/web/: is this checkout complete?" >&2; exit 1; }
 	node --test --test-reporter spec $(WEB_TESTS)
 
-test-long: $(VENV)/.installed-fuzz chromium nginx caddy cc postgres ## the heavy tests
+test-long: $(VENV)/.installed-fuzz chromium firefox nginx caddy cc postgres ## the heavy tests
 	HUBD_SEED=$${HUBD_SEED:-random} $(BIN)/python -m pytest -m long --timeout 1800 $(PYTEST_ARGS)
 
 bench: $(VENV)/.installed-dev cc ## the main figures, in under 12 minutes (one of them: .venv/bin/python -m bench)
@@ -103,6 +103,9 @@ node:
 
 chromium caddy:
 	@command -v $@ >/dev/null || { $(call debian-package,$@); }
+
+firefox:
+	@command -v firefox-esr >/dev/null || { $(call debian-package,firefox-esr); }
 
 # The load clients of bench/ are in C.
 cc:

@@ -256,6 +256,32 @@ class Delivery(Section):
     )
 
 
+class Push(Section):
+    """Notifications for those who aren't here: their devices, and how push services are called."""
+
+    devices: int = Field(
+        1000000, ge=0, description="How many devices may be registered; of more, new ones are refused."
+    )
+    devices_per_user: int = Field(
+        20, ge=1, le=1000, description="Of one user; one more takes the place of the one that registered longest ago."
+    )
+    retry_first_s: Seconds = Field(
+        2,
+        gt=0,
+        le=3600,
+        description="A push that failed is tried again after a random pause: the first is at most so long, each next at"
+        " most twice as long as the one before, until the notification's ttl is over.",
+    )
+    retry_longest_s: Seconds = Field(600, gt=0, le=86400, description="No pause is longer, whatever was before.")
+    gone_percent: int = Field(
+        10,
+        ge=0,
+        le=100,
+        description="When more of an app's devices than this would be deleted because their service doesn't know them,"
+        " none are: something else must be wrong.",
+    )
+
+
 class TypeOptions(Section):
     """How notifications of one `type` are treated, where the publisher doesn't say."""
 
@@ -324,6 +350,7 @@ class Config(Section):
     limits: Limits = Limits()
     replay: Replay = Replay()
     delivery: Delivery = Delivery()
+    push: Push = Push()
     types: dict[str, TypeOptions] = Field({"default": TypeOptions()})
     store: Store = Store()
     log: Log = Log()

@@ -23,12 +23,13 @@ from hubd.egress_guard import allowed_host
 from hubd.faults import PluginError
 from hubd.hooks.catalog import PluginConfig
 from hubd.hooks.handle import PluginHub, PluginLog
-from hubd.hooks.push import Device, Outcome, PushBackend, PushResult
+from hubd.hooks.push import Address, Device, Limits, Outcome, Push, PushBackend, PushResult, Rate
 from hubd.hooks.specs import hookimpl
 from hubd.memory import Receipt
 
 __all__ = [
     "Action",
+    "Address",
     "Answer",
     "ApiKey",
     "Broker",
@@ -44,6 +45,7 @@ __all__ = [
     "Field",
     "FieldError",
     "Identity",
+    "Limits",
     "ListOf",
     "Notification",
     "OnPublication",
@@ -57,8 +59,10 @@ __all__ = [
     "Priority",
     "Problem",
     "Published",
+    "Push",
     "PushBackend",
     "PushResult",
+    "Rate",
     "Receipt",
     "Routes",
     "Seconds",

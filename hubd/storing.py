@@ -1,11 +1,12 @@
 """The seam between the hub and what keeps things over a restart."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Protocol
 
 from hubd.core.errors import Problem
-from hubd.core.stored import Kept, Lane, Scheduled, StoredAnswer, Write
+from hubd.core.stored import Kept, Lane, Scheduled, StoredAnswer, StoredDevice, Write
 from hubd.core.subscriptions import Grant
 
 Written = asyncio.Future[None]
@@ -32,6 +33,8 @@ class Loaded(NamedTuple):
     revoked: Sequence[tuple[str, float]]
     answers: Sequence[StoredAnswer]
     scheduled: Sequence[Scheduled]
+    devices: Sequence[StoredDevice] = ()
+    secrets: Mapping[str, bytes] = MappingProxyType({})
 
 
 class Store(Protocol):

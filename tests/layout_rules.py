@@ -54,6 +54,7 @@ FLOORS = {
     "hubd.memory": HUB,
     "hubd.publishing": HUB,
     "hubd.pump": HUB,
+    "hubd.push": HUB,
     "hubd.claim": BASE,
     "hubd.releasing": HUB,
     "hubd.saved": HUB,

@@ -39,6 +39,8 @@ class Row(NamedTuple):
     everybody: UserSet
     may_push: UserSet
     due_at: int
+    push: bytes | None = None
+    """What the publish call says about single platforms (``push``), as JSON."""
 
 
 class Fact(NamedTuple):
@@ -148,7 +150,43 @@ class Revoke(NamedTuple):
     since: float
 
 
-Write = Keep | Note | Close | Remember | Schedule | Unschedule | Subscribe | Unsubscribe | Revoke
+class StoredDevice(NamedTuple):
+    """A device as it is stored. Times are Unix milliseconds; ``gone_at`` is 0 for one that is still there."""
+
+    id: str
+    user: str
+    number: int
+    platform: str
+    app: str
+    address: bytes
+    """``Device.address`` as JSON."""
+    registered_at: int
+    gone_at: int = 0
+
+
+class PutDevice(NamedTuple):
+    """Keep a device, in place of one with this id that is there already."""
+
+    device: StoredDevice
+
+
+class DropDevice(NamedTuple):
+    """A device isn't wanted any more."""
+
+    id: str
+
+
+class KeepSecret(NamedTuple):
+    """Keep a secret of the hub's own, in place of one of this name."""
+
+    name: str
+    value: bytes
+
+
+Write = (
+    Keep | Note | Close | Remember | Schedule | Unschedule | Subscribe | Unsubscribe | Revoke
+    | PutDevice | DropDevice | KeepSecret
+)  # fmt: skip
 
 
 class Kept(NamedTuple):

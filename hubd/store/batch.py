@@ -77,7 +77,7 @@ class Batch:
         row = write.row
         sets = pack_sets(row, write.facts, self._dumps)
         channels = orjson.dumps(row.channels).decode()
-        key, id, body, _, persistence, sent_at, expires_at, collapse_key, group, _, _, _, due_at = row
+        key, id, body, _, persistence, sent_at, expires_at, collapse_key, group, _, _, _, due_at, _ = row
         self._rows[key] = (
             self._seq(), key, id, body, channels, persistence, sent_at, expires_at, collapse_key, group, due_at,
             sets, None,

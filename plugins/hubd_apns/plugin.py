@@ -1,0 +1,5 @@
+"""The plugin."""
+
+
+class Apns:
+    """Pushes by APNs."""

@@ -1,0 +1,5 @@
+"""Pushes by FCM."""
+
+from hubd_fcm.plugin import Fcm
+
+__all__ = ["Fcm"]

@@ -1,0 +1,5 @@
+"""The plugin."""
+
+
+class Fcm:
+    """Pushes by FCM."""

@@ -1,0 +1,5 @@
+"""The plugin."""
+
+
+class WebPush:
+    """Pushes by Web Push."""
