@@ -6,6 +6,7 @@ import click
 
 from hubd import __version__
 from hubd.commands.explaining import explain
+from hubd.commands.importing import import_devices
 from hubd.commands.keys import gen_key, gen_token
 from hubd.commands.of_plugins import ABOUT, Commands, take_config
 from hubd.commands.publishing import publish
@@ -53,5 +54,6 @@ def main() -> None:
     """
 
 
-for command in (serve, publish, explain, check_config, default_config, reload, gen_key, gen_token, plugins):
+OF_KEYS = (gen_key, gen_token)
+for command in (serve, publish, explain, check_config, default_config, reload, *OF_KEYS, import_devices, plugins):
     main.add_command(command)

@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import Callable, Mapping
 
 LAG_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 REQUEST_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -21,6 +22,30 @@ class Histogram:
         """Count one value."""
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
+
+
+class PushCounts:
+    """The numbers of what is pushed to devices, by platform."""
+
+    def __init__(self) -> None:
+        self.attempts: Counter[tuple[str, str]] = Counter()
+        """Calls of push services that are over, by platform and outcome."""
+        self.seconds: dict[str, Histogram] = {}
+        """How long they took, by platform."""
+        self.under_way: Counter[str] = Counter()
+        """Calls that are under way."""
+        self.paused: Counter[str] = Counter()
+        """Destinations to which nothing is sent for a while."""
+        self.waiting: Callable[[], Mapping[str, int]] = dict
+        """How many devices wait for their push."""
+
+    def note_attempt(self, platform: str, outcome: str, seconds: float) -> None:
+        """A call is over."""
+        self.attempts[platform, outcome] += 1
+        found = self.seconds.get(platform)
+        if found is None:
+            found = self.seconds[platform] = Histogram(REQUEST_BUCKETS)
+        found.observe(seconds)
 
 
 class Counts:
@@ -60,6 +85,7 @@ class Counts:
         """How long those took that don't wait on purpose, by route."""
         self.reloads: Counter[str] = Counter()
         """How often the config was to be read again, by how that went."""
+        self.push = PushCounts()
         self.loop_lag = Histogram(LAG_BUCKETS)
         """How much later than planned the loop came to what was due, in seconds."""
         self.collections = Histogram(LAG_BUCKETS)

@@ -99,6 +99,11 @@ class Delivering:
         self.delivery.entries, self.delivery.max_bytes = delivery.open_entries, delivery.open_bytes
         self.ledger.keep_s, self.ledger.max_bytes = delivery.explain_s, delivery.explain_bytes
 
+    def push_by(self, pusher: Pusher) -> None:
+        """Push by this one from now on."""
+        self.pusher = pusher
+        self.delivery.can_push = True
+
     def moment(self) -> Moment:
         """Now."""
         return Moment(self._clock.monotonic(), self._clock.now())
@@ -287,9 +292,13 @@ class Delivering:
 
     # What push services say
 
-    def accepted(self, record: Record, users: UserSet) -> None:
-        """A push service took it for a device of each of these users."""
-        self.delivery.accepted(record, users, self.moment())
+    def attempted(self, record: Record, users: UserSet, text: str) -> None:
+        """A push service answered a push to a device of each of these users: which, how it went, and its words."""
+        self.delivery.attempted(record, users, text, self.moment())
+
+    def accepted(self, record: Record, users: UserSet, detail: str = "") -> None:
+        """A push service took it for a device of each of these users; ``detail`` says which, and its answer."""
+        self.delivery.accepted(record, users, self.moment(), detail)
 
     def not_routed(self, record: Record, users: UserSet) -> None:
         """These users have no device."""

@@ -194,6 +194,10 @@ class Explaining:
             case "acked":
                 if "at_latest" not in fields:
                     fields |= {"connection": step.detail or None, "transport": transports.get(step.detail)}
+            case "attempt":
+                fields |= dict(zip(("platform", "outcome", "answer"), (*step.detail.split(" ", 2), "", "", ""), strict=False))
+            case "pushed":
+                fields["answer"] = step.detail or None
             case "replaced":
                 fields["by"] = step.detail or None
             case "given_up" | "held" | "dropped":

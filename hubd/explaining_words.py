@@ -137,6 +137,19 @@ def _waiting(step: Fields, user: str) -> str:
     return f"Waited up to {duration((step['until'] - step['at']) / 1000)} for {user} to ack, before pushing it."
 
 
+_OUTCOMES = {
+    "accepted": "took it for a device of {user}",
+    "later": "didn't take it for a device of {user}, which is tried again while the ttl lasts",
+    "gone": "doesn't know a device of {user} any more",
+    "refused": "won't take it for a device of {user}",
+}
+
+
+def _attempt(step: Fields, user: str) -> str:
+    did = _OUTCOMES.get(step["outcome"], "answered about a device of {user}").format(user=user)
+    return f"Push service {step['platform'] or 'unknown'} {did}{': ' if step['answer'] else ''}{step['answer']}."
+
+
 _TEXTS: dict[str, Callable[[Fields, str], str]] = {
     "published": _published,
     "gate": _gate,
@@ -147,7 +160,10 @@ _TEXTS: dict[str, Callable[[Fields, str], str]] = {
     "joined": lambda step, user: f"{user} joined one of its topics after it was stored and before it was published.",
     "proved": lambda step, user: f"A connection of {user} that doesn't ack showed that it had got this: no push.",
     "push_begun": lambda step, user: f"Push to {user}'s devices begun.",
-    "pushed": lambda step, user: f"A push service took it for a device of {user}.",
+    "attempt": _attempt,
+    "pushed": lambda step, user: (
+        f"A push service took it for a device of {user}{': ' if step['answer'] else ''}{step['answer'] or ''}."
+    ),
     "given_up": lambda step, user: (
         f"No push service would take it for {user}'s devices: {step['reason'] or 'unknown'}."
     ),

@@ -2,7 +2,7 @@
 
 import logging
 import resource
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
 from hubd.arrivals import Arrivals
@@ -17,20 +17,22 @@ from hubd.core.identity import Identity, warn_at
 from hubd.core.notification import Notification
 from hubd.core.presence import Presence, State
 from hubd.core.registry import Registry
-from hubd.core.subscriptions import Grant
 from hubd.core.watch import LISTED, Watches
 from hubd.counts import Counts
 from hubd.delivering import CallLater, Delivering, Pusher
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
+from hubd.hooks.push import PushBackend
 from hubd.ids import Ids
 from hubd.late_acks import LateAcks
 from hubd.log_events import log_event
 from hubd.memory import Memory
 from hubd.publishing import Publishing
 from hubd.pump import Pump
+from hubd.pushing import Pushing
 from hubd.scheduling import Scheduling
 from hubd.storing import Store, Written
+from hubd.subscribing import Subscribing
 from hubd.tasks import at_once
 
 log = logging.getLogger("hubd")
@@ -78,6 +80,7 @@ class Hub:
         self.attendance.sequence = memory.sequence
         self.attendance.on_came = self._on_came
         self.store = store
+        self.devices = memory.devices
         self.delivering = self._make_delivering(config, pusher, call_later)
         self.arrivals = Arrivals(self.delivering, self.rings)
         self.rings.replayed = self.delivering.replayed
@@ -87,6 +90,10 @@ class Hub:
         self.late_acks = None if store is None else LateAcks(store, clock, run)
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
         self.scheduling = self.publishing.scheduling = self._make_scheduling(call_later)
+        self.pushing = self._make_pushing(config, memory)
+        self.capabilities = self.pushing.capabilities
+        self.subscribing = self._make_subscribing(config)
+        self.make_durable, self.end_durable = self.subscribing.make_durable, self.subscribing.end_durable
         # The way of a notification, without a detour.
         self.prepare = self.publishing.prepare
         self.publish = self.publishing.publish
@@ -107,6 +114,16 @@ class Hub:
             config=config,
             counts=self.counts,
             observers=self.observers,
+        )
+
+    def _make_subscribing(self, config: Config) -> Subscribing:
+        return Subscribing(
+            clock=self.clock,
+            durables=self.durables,
+            registry=self.registry,
+            attendance=self.attendance,
+            observers=self.observers,
+            config=config,
         )
 
     def _make_delivering(self, config: Config, pusher: Pusher | None, call_later: CallLater | None) -> Delivering:
@@ -150,6 +167,19 @@ class Hub:
             delivering=self.delivering,
         )
 
+    def _make_pushing(self, config: Config, memory: Memory) -> Pushing:
+        return Pushing(
+            config=config,
+            clock=self.clock,
+            ids=self.ids,
+            memory=memory,
+            store=self.store,
+            delivering=self.delivering,
+            publishing=self.publishing,
+            observers=self.observers,
+            counts=self.counts,
+        )
+
     def apply(self, config: Config) -> None:
         """Go by this config from now on; who and what is here stays. Nothing in here can fail half-way."""
         limits, replay, delivery = config.limits, config.replay, config.delivery
@@ -162,6 +192,8 @@ class Hub:
         self.attendance.apply(config)
         self.publishing.apply(config)
         self.delivering.apply(config)
+        self.subscribing.apply(config)
+        self.pushing.apply(config)
         self.scheduling.most, self.scheduling.most_bytes = limits.scheduled, limits.scheduled_bytes
 
     @property
@@ -175,6 +207,11 @@ class Hub:
             or hooks.filter_recipients.impls
             or hooks.store_notification.impls
         )
+
+    @property
+    def push_backends(self) -> Mapping[str, PushBackend]:
+        """What notifications are pushed by, each by its platform."""
+        return self.pushing.backends
 
     @property
     def stopping(self) -> bool:
@@ -333,47 +370,6 @@ class Hub:
         connection.warn_at = warn_at(identity, self.clock.now())
         self.attendance.recheck(connection)
 
-    async def make_durable(
-        self,
-        user: str,
-        topics: list[str],
-        identity: Identity | None,
-        join_first: Callable[[], None] = lambda: None,
-    ) -> list[str]:
-        """Subscribe a user for good: by his own token's permission, or (None) by the application's server.
-
-        His connections are joined; before that ``join_first`` may join the one that asked, which may want a replay.
-        Gives those of the topics that are new.
-        """
-        limit = self.config.limits.subscriptions
-        have = self.durables.of(user)
-        if (
-            limit
-            and identity is not None
-            and self.durables.count(user) + sum(topic not in have for topic in topics) > limit
-        ):
-            raise Problem("subscription_limit", f"a user may have {limit} durable subscriptions")
-        new: list[str] = []
-        for topic in topics:
-            patterns = identity.topics.texts if identity is not None else ()
-            grant = Grant(by_server=identity is None, patterns=patterns, checked_at=self.clock.now())
-            if await self.durables.put(user, topic, grant):
-                new.append(topic)
-                self.observers.subscribed.tell(user, topic, None)
-        join_first()
-        self.attendance.join_durables(user, topics)
-        return new
-
-    async def end_durable(self, user: str, topics: list[str]) -> list[str]:
-        """End durable subscriptions, also on the connections that are there; gives those that there were."""
-        ended = [topic for topic in topics if await self.durables.end(user, topic)]
-        for topic in ended:
-            self.observers.unsubscribed.tell(user, topic, None)
-        for connection in self.registry.connections_of(user):
-            for topic in ended:
-                self.attendance.leave(connection, topic)
-        return ended
-
     @property
     def memory(self) -> Memory:
         """What may outlive this hub, as it is now."""
@@ -393,6 +389,7 @@ class Hub:
         self._answers.expire()
         self.durables.lapse(self.clock.now())
         self._settle_presence(now)
+        self.devices.maintain()
         self.delivering.maintain()
         self.scheduling.wake()
         for connection in self.watches.tell():

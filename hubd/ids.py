@@ -51,6 +51,10 @@ class Ids:
         """A proof, not to be guessed."""
         return f"{self._random.getrandbits(192):048x}"
 
+    def secret(self) -> bytes:
+        """What to sign with, 32 bytes."""
+        return self._random.getrandbits(256).to_bytes(32, "big")
+
     def epoch(self) -> str:
         """A name for one life of the sequence."""
         return "".join(self._random.choices(_EPOCH_ALPHABET, k=10))

@@ -91,7 +91,22 @@ EVENTS: dict[str, LogEvent] = {
     # Notifications
     "published": LogEvent(_DEBUG, "A notification was published"),
     # The store
+    "device_replaced": LogEvent(_INFO, "A user has more devices than he may: the one that registered longest ago went"),
+    "device_gone": LogEvent(_INFO, "A push service doesn't know a device any more, so it was taken off"),
+    "devices_kept": LogEvent(
+        _ERROR,
+        "Push services say of too many of an app's devices that they don't exist, so none is deleted, and those of the"
+        " last ten minutes are back: look at its keys and its environment",
+    ),
+    "devices_trusted_again": LogEvent(_WARNING, "Push services know an app's devices again: what is gone is deleted"),
     "push_failed": LogEvent(_ERROR, "What brings notifications to devices failed: nobody was pushed to"),
+    "push_paused": LogEvent(
+        _WARNING, "A push service fails or asks to wait: nothing is sent there for a while, then one push tries it"
+    ),
+    "push_left_out": LogEvent(
+        _WARNING, "Too many pushes wait that nobody follows: the oldest one was given up for its last devices"
+    ),
+    "push_resumed": LogEvent(_INFO, "A push service that was paused works again"),
     "store_trouble": LogEvent(
         _ERROR,
         "Nothing can be stored: what must be stored is refused, everything live goes on, and it is tried again",

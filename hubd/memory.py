@@ -9,6 +9,7 @@ from hubd.core.stored import Scheduled, Write
 from hubd.core.subscriptions import MemorySubscriptions
 from hubd.core.users import UserNumbers
 from hubd.idempotency import Idempotency
+from hubd.push.devices import Devices
 from hubd.stored_subscriptions import StoredSubscriptions
 from hubd.storing import Store
 
@@ -50,6 +51,9 @@ class Memory:
             self.durables = MemorySubscriptions(self.numbers, grant_s)
         else:
             self.durables = StoredSubscriptions(self.numbers, grant_s, store)
+        self.devices = Devices(config, clock, self.numbers, store)
+        self.secrets: dict[str, bytes] = {}
+        """What the hub signs with, by its name."""
         self.answers: Idempotency[Receipt] = Idempotency(clock, limits.id_window_s, limits.id_entries)
         self.revoked: dict[str, float] = {}
         self.scheduled: tuple[Scheduled, ...] = ()

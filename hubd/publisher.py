@@ -7,18 +7,19 @@ import random
 from collections.abc import AsyncIterator, Callable, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import aiohttp
 
-from hubd.feed import Item, Line, Template
+from hubd.feed import Item, Line
 
+BATCHES = "/api/notifications/batch"
 REQUEST_S = 30.0
 _FIRST_WAIT_S = 0.2
 _LONGEST_WAIT_S = 10.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _TOO_MUCH_AT_ONCE = frozenset({400, 413, 422})
-_ACCEPTED = frozenset({200, 202})
+_ACCEPTED = frozenset({200, 201, 202})
 
 
 class PublishError(Exception):
@@ -33,10 +34,19 @@ class Answer(NamedTuple):
 
 
 class Totals(NamedTuple):
-    """How a feed went."""
+    """How a feed went; ``known`` are those of the ``sent`` that the hub had already."""
 
     sent: int
     refused: int
+    known: int = 0
+
+
+class Template(Protocol):
+    """Makes of a line what is sent."""
+
+    def item(self, line: Line) -> Item:
+        """What is sent of it; ``ValueError`` says why nothing can be."""
+        ...
 
 
 class Publisher:
@@ -79,12 +89,17 @@ class Publisher:
         return answer.body
 
     async def publish_feed(
-        self, batches: AsyncIterator[list[Line]], template: Template, refused: Callable[[int, str], None]
+        self,
+        batches: AsyncIterator[list[Line]],
+        template: Template,
+        refused: Callable[[int, str], None],
+        path: str = BATCHES,
     ) -> Totals:
         """Publish line by line, in order, until the feed ends; ``refused`` is told the number of a line and why.
 
-        ``PublishError`` when the hub takes no lines at all.
+        ``path`` is where batches of them go. ``PublishError`` when the hub takes no lines at all.
         """
+        self._path, self._known = path, 0
         sent = failed = 0
         async for lines in batches:
             items, trouble = [], []
@@ -101,7 +116,7 @@ class Publisher:
                 refused(number, why)
             failed += len(trouble)
             sent += len(lines) - len(trouble)
-        return Totals(sent, failed)
+        return Totals(sent, failed, self._known)
 
     async def _send(self, items: Sequence[Item]) -> list[tuple[int, str]]:
         """Send a batch; gives the lines that were refused, and why."""
@@ -115,6 +130,7 @@ class Publisher:
             return await self._send(items[:half]) + await self._send(items[half:])
         if answer.status not in _ACCEPTED or not _is_batch_answer(answer.body, len(items)):
             raise PublishError(_refusal(answer.status, answer.body))
+        self._known += sum(_status_of(result) == HTTPStatus.OK for result in answer.body)
         return [
             (item.number, _refusal(_status_of(result), result))
             for item, result in zip(items, answer.body, strict=True)
@@ -128,7 +144,7 @@ class Publisher:
         waiting = list(items)
         while True:
             data = b"[" + b",".join(i.body for i in waiting) + b"]"
-            answer = await self._ask("POST", "/api/notifications/batch", data=data)
+            answer = await self._ask("POST", self._path, data=data)
             if not _is_batch_answer(answer.body, len(waiting)):
                 return answer
             results.update((item.number, result) for item, result in zip(waiting, answer.body, strict=True))

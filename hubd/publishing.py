@@ -1,7 +1,7 @@
 """The way of a notification, from its draft to the outboxes of those who are to get it."""
 
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -13,9 +13,10 @@ from hubd.config import Config, TypeOptions
 from hubd.core.channel import Channel, Kind, Patterns, parse_channel
 from hubd.core.codec import ControlFrame
 from hubd.core.connection import Connection
-from hubd.core.errors import Problem
+from hubd.core.errors import FieldError, Problem
 from hubd.core.identity import Identity
 from hubd.core.notification import PRIORITY_OF, Notification, Persistence
+from hubd.core.overrides import check_known
 from hubd.core.publish import Bounds, Draft, TypeDefaults, read_draft
 from hubd.core.rate import Rates
 from hubd.core.registry import Registry
@@ -26,6 +27,7 @@ from hubd.delivering import Delivering
 from hubd.gates import Gates
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
+from hubd.hooks.push import PushBackend
 from hubd.idempotency import Answered
 from hubd.ids import Ids
 from hubd.log_events import log_event
@@ -87,6 +89,8 @@ class Publishing:
         self._releasing = Releasing(clock, memory, delivering, attendance.cursor, self._send)
         self.release, self.bring = self._releasing.release, self._releasing.bring
         self.gates = Gates(hooks.filter_recipients, registry, memory.durables, memory.numbers, counts)
+        self.push_backends: Mapping[str, PushBackend] = {}
+        """By their platforms; the hub puts them there."""
         self.stopping = False
         self.apply(config)
         memory.rings.judge_late = self.judge_late
@@ -96,7 +100,14 @@ class Publishing:
         """Go by this config from now on."""
         limits = config.limits
         self._type_defaults = {name: _defaults_of(options) for name, options in config.types.items()}
-        self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys)
+        self._bounds = Bounds(limits.message_bytes, limits.json_depth, limits.json_keys, self._check_overrides)
+
+    def _check_overrides(self, platform: str, overrides: Mapping[str, Any]) -> list[FieldError] | None:
+        """What is wrong with what a publish call says about a platform; None: there is no such."""
+        backend = self.push_backends.get(platform)
+        if backend is not None:
+            return backend.check_overrides(overrides)
+        return check_known(platform, overrides)
 
     def prepare(self, body: Any) -> Draft:
         """Check a publish body and fill in what its type decides; a ``Problem`` names all that is wrong."""
@@ -209,6 +220,7 @@ class Publishing:
             collapse_key=draft.collapse_key,
             group=draft.group,
             sender=sender,
+            push=draft.push,
         )
         if self.delivering.delivery.is_full and (notification.is_durable or self._hooks.filter_recipients.impls):
             raise unavailable("too many notifications wait to be acked, pushed or released")

@@ -7,6 +7,7 @@ import orjson
 
 from hubd.core.channel import Patterns, parse_channel, patterns
 from hubd.core.notification import PRIORITY_OF, Persistence
+from hubd.core.overrides import packed
 from hubd.core.publish import Draft
 from hubd.core.stored import Scheduled, StoredAnswer
 from hubd.memory import Receipt
@@ -69,6 +70,7 @@ class ScheduledCall:
             data=orjson.dumps(payload),
             segment=said["segment"],
             deliver_at=self.deliver_at,
+            push=packed(said.get("push")),
         )
 
     def answer(self, now: float) -> StoredAnswer | None:
@@ -115,6 +117,7 @@ def written(draft: Draft, asked: Asked, cursor: str) -> bytes:
             "ttl": draft.ttl_s,
             "collapse_key": draft.collapse_key,
             "group": draft.group,
+            "push": None if draft.push is None else orjson.Fragment(draft.push),
             "publisher": asked.publisher,
             "table": asked.table,
             "fingerprint": asked.fingerprint.hex(),

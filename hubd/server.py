@@ -50,6 +50,8 @@ DRAIN_MOST_S = 3600.0
 """The longest drain_s that the config allows."""
 PLUGINS_S = 10.0
 """How long all plugins together may take to shut down."""
+PUSHES_S = 5.0
+"""How long a stop waits for pushes that are under way."""
 FLUSH_S = 2.0
 """How long a stop waits until plugins have been told what has happened."""
 LEFT_S = 3.0
@@ -232,9 +234,11 @@ class Daemon:
             call_later=loop.call_later,
         )
         hub.in_background = self._tasks.start
+        plugins.attach(hub, random)
         if self._pusher is not None:
             self._pusher.hub = hub
-        plugins.attach(hub, random)
+        elif plugins.backends:
+            hub.pushing.push_by(plugins.backends, random=random, tasks=self._tasks, call_later=loop.call_later)
         self._watchdog = Watchdog(loop, plugins.blocked, clock=self._clock, owner=plugins.owner)
         dev_key, digest = new_key("dev")
         always = [ApiKeyEntry(id="dev", sha256=digest, rights=("publish", "admin"))] if self._dev else []
@@ -348,6 +352,7 @@ class Daemon:
         main_runner, *others = self._runners
         left_s = until - self._clock.monotonic()
         await self._clean_up([main_runner], left_s - min(PLUGINS_S, left_s / 2))  # who is still asking has plugins, too
+        await self._edge.hub.pushing.stop(min(PUSHES_S, max(0.1, until - self._clock.monotonic())))
         await self._edge.hub.observers.flush(min(FLUSH_S, max(0.1, until - self._clock.monotonic())))
         await self._plugins.stop(min(PLUGINS_S, max(0.1, until - self._clock.monotonic())))
         await self._clean_up(others, until - self._clock.monotonic())

@@ -2,13 +2,13 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 
 from hubd.core.stored import Lane, Subscribe, Unsubscribe
 from hubd.core.subscriptions import Grant, MemorySubscriptions
 from hubd.core.users import UserNumbers
 from hubd.storing import Store, StoreError, unavailable
+from hubd.turns import Turns
 
 DAY_S = 86400.0
 """A check of permissions is stored once a day at most: what it moves is a time limit of weeks, and each of them would
@@ -28,7 +28,7 @@ class StoredSubscriptions(MemorySubscriptions):
     def __init__(self, numbers: UserNumbers, grant_s: float, store: Store) -> None:
         super().__init__(numbers, grant_s)
         self._store = store
-        self._under_way: dict[_Key, asyncio.Future[None]] = {}
+        self._turns = Turns()
         self._making: Counter[str] = Counter()
         self._notes = 0
 
@@ -37,7 +37,7 @@ class StoredSubscriptions(MemorySubscriptions):
         is_new = topic not in self.of(user)
         self._making[user] += is_new
         try:
-            async with self._turn((user, topic)):
+            async with self._turns.of((user, topic)):
                 before = self.of(user).get(topic)
                 if before is not None and before.by_server and not grant.by_server:
                     return False
@@ -58,7 +58,7 @@ class StoredSubscriptions(MemorySubscriptions):
 
     async def end(self, user: str, topic: str) -> bool:
         """End one; False when there was none. A ``Problem`` ('unavailable') when that can't be stored."""
-        async with self._turn((user, topic)):
+        async with self._turns.of((user, topic)):
             if topic not in self.of(user):
                 return False
             await self._write(Unsubscribe(user, topic))
@@ -67,21 +67,6 @@ class StoredSubscriptions(MemorySubscriptions):
     def count(self, user: str) -> int:
         """How many a user has, with those that are just being made."""
         return super().count(user) + self._making[user]
-
-    @asynccontextmanager
-    async def _turn(self, key: _Key) -> AsyncIterator[None]:
-        """Wait until nothing else is written about this one."""
-        while (before := self._under_way.get(key)) is not None:
-            await asyncio.shield(before)
-        turn = self._under_way[key] = asyncio.get_running_loop().create_future()
-        try:
-            yield
-        finally:
-            self._over(key, turn)
-
-    def _over(self, key: _Key, turn: "asyncio.Future[None]") -> None:
-        del self._under_way[key]
-        turn.set_result(None)
 
     async def _write(self, write: Subscribe | Unsubscribe) -> None:
         try:
@@ -124,15 +109,15 @@ class StoredSubscriptions(MemorySubscriptions):
             self._note((user, topic), Unsubscribe(user, topic), lambda: None)
 
     def _may_note(self, key: _Key) -> bool:
-        return self._notes < NOTES and key not in self._under_way
+        return self._notes < NOTES and key not in self._turns
 
     def _note(self, key: _Key, write: Subscribe | Unsubscribe, failed: Callable[[], None]) -> None:
-        turn = self._under_way[key] = asyncio.get_running_loop().create_future()
+        turn = self._turns.begin(key)
         self._notes += 1
 
         def done(written: asyncio.Future[None]) -> None:
             self._notes -= 1
-            self._over(key, turn)
+            self._turns.over(key, turn)
             if written.cancelled() or written.exception() is not None:
                 failed()
 

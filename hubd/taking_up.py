@@ -113,6 +113,7 @@ async def take_up(hub: Hub) -> int:
 async def _take_up_one(hub: Hub, kept: Kept) -> None:
     delivering = hub.delivering
     if (notification := _in_rings(hub, kept.row)) is not None:
+        notification.push = kept.row.push  # the rings have nothing of it
         delivering.restore(kept, notification)
         record = _record_of(notification)
         record.sequence = notification.sequence
@@ -154,6 +155,7 @@ def made_again(row: Row, mono: float, wall: float) -> Notification:
         live_only=row.expires_at <= row.sent_at,
         collapse_key=row.collapse_key,
         group=row.group,
+        push=row.push,
     )
     made.audience = tuple((topic, snapshot_of(users)) for topic, users in row.topics)
     return made

@@ -168,7 +168,7 @@ def methods(of_class: type) -> list[str]:
 def test_the_page_has_all_that_the_hub_offers() -> None:
     written = [name for row in table(OF_HUB, of="") for name in re.findall(r"`([^`]+)`", row[0])]
     shown = {name for name in written if "(" not in name}
-    assert shown == {"name", "clock", "random", "log", "push_backends"}
+    assert shown == {"name", "clock", "random", "log"}
     assert [name for name in written if "(" in name] == [
         as_written(name, getattr(PluginHub, name)) for name in methods(PluginHub)
     ]

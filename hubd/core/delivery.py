@@ -190,15 +190,19 @@ class Delivery(Settling):
             self._strand(record, users, moment)
         self._close_if_done(record)
 
-    def accepted(self, record: Record, users: UserSet, moment: Moment) -> None:
-        """A push service took it for a device of each of these users."""
+    def attempted(self, record: Record, users: UserSet, text: str, moment: Moment) -> None:
+        """A push service answered this for a device of each of these users."""
+        record.note_attempt(moment.wall, users, text)
+
+    def accepted(self, record: Record, users: UserSet, moment: Moment, detail: str = "") -> None:
+        """A push service took it for a device of each of these users; ``detail`` says which, and its answer."""
         if not (users := users & record.everybody):
             return
         record.pushing = record.pushing - users
-        record.note(moment.wall, "pushed", users)
+        record.note(moment.wall, "pushed", users, detail)
         if users := users - record.milestones.at(ACKED):
             record.milestones.move(users, PUSHED)
-            self._fact(record, "pushed", users, moment)
+            self._fact(record, "pushed", users, moment, detail)
         self._close_if_done(record)
 
     def not_routed(self, record: Record, users: UserSet, moment: Moment) -> None:
@@ -302,9 +306,9 @@ class Delivery(Settling):
             if not users:
                 continue
             old.waiting = old.waiting - users
-            if pushing := old.pushing & users:
-                old.pushing = old.pushing - users
-                self._out.cancel(old, pushing)
+            old.pushing = old.pushing - users
+            if old.was_pushed:
+                self._out.cancel(old, users)
             old.milestones.move(users, REPLACED)
             old.note(moment.wall, "replaced", users, record.id)
             self._fact(old, "replaced", users, moment, record.id)

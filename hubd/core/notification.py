@@ -59,6 +59,7 @@ class Notification:
     (when a ring took it) are seconds of the monotonic clock. ``sequence`` and ``cursor`` come with publication.
     ``data`` is the payload as JSON, where that is known already; ``type`` what stands in it then.
     ``body`` is the payload with all hub fields that are the same for every recipient, as JSON without its last brace.
+    ``push`` is what the publish call says about single platforms, as JSON; clients don't get it.
     """
 
     __slots__ = (
@@ -84,6 +85,7 @@ class Notification:
         "noted",
         "persistence",
         "priority",
+        "push",
         "record",
         "references",
         "replayed",
@@ -111,6 +113,7 @@ class Notification:
         sender: str | None = None,
         type: str | None = None,
         data: bytes | None = None,
+        push: bytes | None = None,
     ) -> None:
         self.id = id
         self.type: str = payload["type"] if type is None else type
@@ -123,6 +126,7 @@ class Notification:
         self.collapse_key = collapse_key
         self.group = group
         self.sender = sender
+        self.push = push
         if data is None:
             data = orjson.dumps(payload)
         # Ids and user ids have no character that JSON would escape.
@@ -166,12 +170,16 @@ class Notification:
     @property
     def size(self) -> int:
         """Bytes of memory it is counted with: body, the frames that will be made from it, and what hangs on it."""
-        return _OWN_BYTES + 3 * len(self.body) + _NAME_BYTES * len(self.channels)
+        return _OWN_BYTES + 3 * len(self.body) + _NAME_BYTES * len(self.channels) + len(self.push or b"")
 
     def channel_to(self, user: str, number: int | None) -> str | None:
         """The channel by which it was sent to a user (and his number, if he has one); None: it wasn't."""
         if number is not None and self.excludes(number):
             return None
+        return self.channel_toward(user, number)
+
+    def channel_toward(self, user: str, number: int | None) -> str | None:
+        """The same for whoever it can't be sent to live, but may be pushed to."""
         ways = {BROADCAST, user_channel(user)}.intersection(self.channels)
         if number is not None:
             ways.update(topic for topic, users in self.audience if number in users)
@@ -252,6 +260,7 @@ class Notification:
             collapse_key=self.collapse_key,
             group=self.group,
             sender=self.sender,
+            push=self.push,
         )
         made.is_release = True
         return made

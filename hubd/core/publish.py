@@ -13,6 +13,7 @@ from hubd.core.channel import Channel, parse_channel
 from hubd.core.document import check_size
 from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.notification import HUB_FIELDS, PRIORITY_OF, Persistence, Priority, is_notification_id
+from hubd.core.overrides import Check, check_known, packed, unpacked, wrong_overrides
 
 CHANNELS = 10_000
 TTL_S = 366 * 86400
@@ -31,11 +32,15 @@ class TypeDefaults(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How large a notification may be: bytes as JSON, nesting, keys."""
+    """How large a notification may be: bytes as JSON, nesting, keys.
+
+    ``check_overrides`` says what is wrong with what it says about a platform.
+    """
 
     message_bytes: int
     json_depth: int
     json_keys: int
+    check_overrides: Check = check_known
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class Draft:
     """What stands in ``to`` instead of channels, for a plugin that knows who that is; None: there are channels."""
     deliver_at: int | None = None
     """When it is to go out (Unix ms); None: now."""
+    push: bytes | None = None
+    """What it says about single platforms, as a JSON object of one object for each; None: nothing."""
 
     @property
     def is_durable(self) -> bool:
@@ -75,6 +82,7 @@ class Draft:
             self.group,
             *([] if self.segment is None else [self.segment]),  # there are no channels then
             *([] if self.deliver_at is None else [["deliver_at", self.deliver_at]]),
+            *([] if self.push is None else [["push", self.push.decode()]]),
         )
         return blake2b(orjson.dumps(said, option=orjson.OPT_SORT_KEYS), digest_size=16).digest()
 
@@ -129,6 +137,8 @@ class PublishBody(BaseModel):
     group: Annotated[str, Field(pattern=_WORD)] | None = None
     deliver_at: Any = None
     """Checked by itself: how far ahead it may be depends on the time."""
+    push: Any = None
+    """Checked by itself: plugins have a say."""
 
 
 _MESSAGE_OF = {
@@ -150,7 +160,7 @@ def field_errors(error: ValidationError, prefix: str = "", raw: Any = None) -> l
     return found
 
 
-CHANGEABLE = ("notification", "priority", "persistence", "ttl", "collapse_key", "group")
+CHANGEABLE = ("notification", "priority", "persistence", "ttl", "collapse_key", "group", "push")
 """The fields of a publish call that a plugin may change."""
 
 
@@ -173,6 +183,7 @@ def changed_draft(
         "ttl": draft.ttl_s,
         "collapse_key": draft.collapse_key,
         "group": draft.group,
+        "push": unpacked(draft.push) or None,
     }
     made = read_draft(body | dict(change), defaults, bounds)
     return replace(made, id=draft.id, channels=draft.channels, segment=draft.segment, deliver_at=draft.deliver_at)
@@ -212,6 +223,7 @@ def read_draft(
         errors.append(FieldError("persistence", "a critical notification can't be ephemeral: it must not get lost"))
     if (wrong := _wrong_time(body.get("deliver_at"), persistence, now)) is not None:
         errors.append(FieldError("deliver_at", wrong))
+    errors += wrong_overrides(body.get("push"), bounds.json_depth, bounds.json_keys, bounds.check_overrides)
     if errors or read is None:
         raise invalid(errors)
     return _draft(read, _data(read.notification, bounds), defaults(read.notification["type"]))
@@ -346,4 +358,5 @@ def _draft(read: PublishBody, data: bytes, defaults: TypeDefaults) -> Draft:
         type=read.notification["type"],
         data=data,
         deliver_at=read.deliver_at,
+        push=packed(read.push),
     )

@@ -12,6 +12,8 @@ from hubd.core.verdict import Action, Verdict, Way
 
 STEPS = 300
 """So many steps of a record are kept one by one; what comes then is put together with others of its kind."""
+_TELLING = ("attempt", "pushed", "given_up")
+"""Steps whose details count: one is put together only with those that say the same, while there is room for others."""
 _OWN_BYTES = 900
 _NAME_BYTES = 180  # one more channel in `to`
 _STEP_BYTES = 250
@@ -100,6 +102,7 @@ class Record:
         "type",
         "unless_live",
         "waiting",
+        "was_pushed",
         "weight",
     )
 
@@ -148,6 +151,8 @@ class Record:
         self.no_route = NOBODY
         self.due_at = self.deadline = float("inf")
         self.is_open = self.is_stored = False
+        self.was_pushed = False
+        """Whether a push of it was ever begun: some of a user's devices may wait for it when another one has it."""
         self.heard = 0
         """How many of the gates' verdicts it has taken in."""
         self.has_held = False
@@ -188,6 +193,13 @@ class Record:
         self.steps.append(Step(at, what, users, detail))
         self.grow(_STEP_BYTES)
 
+    def note_attempt(self, at: float, users: UserSet, text: str) -> None:
+        """A push service said this about one device of each of these users (Unix s)."""
+        if len(users) == 1:
+            self.note_one(at, "attempt", next(iter(users)), text)
+        else:
+            self.note(at, "attempt", users, text)
+
     def note_one(self, at: float, what: str, number: int, detail: str = "") -> None:
         """Something happened to one of them (Unix s)."""
         if len(self.steps) >= STEPS and self._note_with_others(at, what, UserSet((number,)), detail):
@@ -197,8 +209,9 @@ class Record:
 
     def _note_with_others(self, at: float, what: str, users: UserSet, detail: str) -> bool:
         """There are many steps already: put it together with the last of its kind."""
+        tells = what in _TELLING and len(self.steps) < 2 * STEPS
         for step in reversed(self.steps):
-            if step.what == what and step.users is not None:
+            if step.what == what and step.users is not None and not (tells and step.detail != detail):
                 before = UserSet((step.users,)) if isinstance(step.users, int) else step.users
                 step.users, step.until = before | users, at
                 step.detail = detail if step.detail == detail else ""
@@ -277,6 +290,7 @@ class Record:
             everybody=self.everybody,
             may_push=self.may_push | (self.pushable & union_of(list(self.held.values()))),
             due_at=due_at,
+            push=notification.push,
         )
 
     def facts(self, at: int) -> tuple[Fact, ...]:
@@ -323,7 +337,7 @@ FREE = ("joined", "acked", "pushed")
 
 def tells_more(fact: Fact) -> bool:
     """Whether its detail counts where there are so many facts that several are told as one."""
-    return fact.kind in ("held", "dropped")
+    return fact.kind in ("held", "dropped", "pushed")
 
 
 def _united(facts: Iterable[Fact]) -> Iterator[tuple[Fact, int]]:
@@ -333,10 +347,11 @@ def _united(facts: Iterable[Fact]) -> Iterator[tuple[Fact, int]]:
         yield fact, fact.at
     for is_free, run in groupby(facts[STEPS:], key=_is_free):
         if is_free:
-            by_kind: dict[str, list[Fact]] = {kind: [] for kind in FREE}
+            by_name: dict[tuple[int, str], list[Fact]] = {}
             for fact in run:
-                by_kind[fact.kind].append(fact)
-            yield from (_as_one(same) for same in by_kind.values() if same)
+                name = FREE.index(fact.kind), fact.detail if tells_more(fact) else ""
+                by_name.setdefault(name, []).append(fact)
+            yield from (_as_one(by_name[name]) for name in sorted(by_name))
         else:
             for _, same in groupby(run, key=lambda fact: (fact.kind, fact.detail if tells_more(fact) else "")):
                 yield _as_one(list(same))

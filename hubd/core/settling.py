@@ -47,6 +47,7 @@ class Settling:
         users = users - record.milestones.at(ACKED)
         if users:
             record.pushing = record.pushing | users
+            record.was_pushed = True
             record.note(moment.wall, "push", users)
             self._out.push(record, users)
 
@@ -80,8 +81,8 @@ class Settling:
         user = UserSet((number,))
         record.waiting = record.waiting - user
         record.no_route = record.no_route - user
-        if number in record.pushing:
-            record.pushing = record.pushing - user
+        record.pushing = record.pushing - user
+        if record.was_pushed:
             self._out.cancel(record, user)
         self._close_if_done(record)
 
@@ -96,10 +97,9 @@ class Settling:
 
     def _end(self, record: Record) -> None:
         """Whatever was to be done isn't any more."""
-        pushing, record.pushing = record.pushing, NOBODY
-        record.waiting = record.no_route = NOBODY
-        if pushing:
-            self._out.cancel(record, pushing)
+        record.pushing = record.waiting = record.no_route = NOBODY
+        if record.was_pushed:
+            self._out.cancel(record, record.everybody)
         self._close_if_done(record)
 
     def _done(self, record: Record) -> None:

@@ -14,6 +14,7 @@ from hubd.core.errors import SHUTDOWN
 from hubd.edge.actions import Actions
 from hubd.edge.api.channels import Channels
 from hubd.edge.api.connections import Connections
+from hubd.edge.api.devices import Devices
 from hubd.edge.api.explain import Explain
 from hubd.edge.api.metrics import metrics_for_admins, metrics_for_all
 from hubd.edge.api.notifications import Notifications
@@ -55,7 +56,10 @@ _PAGE_HEADERS = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-_ADMIN = ("/api/channels", "/api/channels/{name}", "/api/users/{id}", "/api/users/{id}/revoke")
+_ADMIN = (
+    *("/api/channels", "/api/channels/{name}"),
+    *("/api/users/{id}", "/api/users/{id}/revoke", "/api/devices/batch"),
+)
 """The calls that are on the admin listener too, where there is one: those for a key with the right `admin`."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
@@ -82,7 +86,9 @@ class Edge:
         self.tokens = Tokens(config.auth, hub.clock, tasks, dev, Revocations(hub.clock, hub.memory.revoked, hub.store))
         self._keys = keys
         tickets = Tickets(hub.clock, hub.ids)
-        authenticator = Authenticator(self.tokens, tickets, keys, self.origins, config, hub.hooks, dev)
+        authenticator = Authenticator(
+            self.tokens, tickets, keys, self.origins, config, hub.hooks, dev, hub.capabilities
+        )
         pace = Pace(hub.clock, config.limits.publish_per_s)
         actions = Actions(hub, authenticator, tasks, pace)
         self.endpoint = Endpoint(
@@ -122,9 +128,13 @@ class Edge:
         self.app.add_routes(channels.routes())
         self.app.add_routes(Connections(hub, authenticator, tickets).routes())
         self.app.add_routes(users.routes())
+        devices = Devices(hub, authenticator)
+        self.app.add_routes(devices.routes())
         self.app.add_routes(web.get(f"/{path.name}", _page(path.name)) for path in sorted(WEB.glob("hubd*.js")))
         self.admin_app = web.Application(middlewares=around, client_max_size=config.limits.body_bytes)
-        for_admins = [route for route in [*channels.routes(), *users.routes()] if route.path in _ADMIN]
+        for_admins = [
+            route for route in [*channels.routes(), *users.routes(), *devices.routes()] if route.path in _ADMIN
+        ]
         self.admin_app.add_routes([*self.health.routes(), web.get("/metrics", metrics_for_all(metrics)), *for_admins])
 
     def _sizes(self) -> EdgeSizes:

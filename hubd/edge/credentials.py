@@ -19,10 +19,13 @@ from hubd.edge.proxies import Proxies
 from hubd.edge.tickets import Tickets
 from hubd.edge.tokens import TokenRefused, Tokens, dev_identity
 from hubd.hooks.calls import BadAnswer, Hooks
+from hubd.push.capability import PREFIX as CAPABILITY
+from hubd.push.capability import Capabilities
 
 COOKIE = "hubd_token"
 _HOW_USER = "send the user's token as 'Authorization: Bearer ...'"
 _HOW_SERVER = "send an API key as 'Authorization: Bearer hub_...'"
+_FOR_ONE_ALONE = "a capability is no token: it reads and acks its notification, and does nothing else"
 _RETRY_S = 5.0
 ASKING = 2000
 """For how many at a time plugins are asked who they are; of one address half as many."""
@@ -61,6 +64,7 @@ class Authenticator:
         config: Config,
         hooks: Hooks,
         dev: bool = False,
+        capabilities: Capabilities | None = None,
     ) -> None:
         self._tokens = tokens
         self._tickets = tickets
@@ -68,6 +72,7 @@ class Authenticator:
         self._origins = origins
         self._dev = dev
         self._hooks = hooks
+        self._capabilities = capabilities
         self._asking = PerAddress()
         self.apply(config)
 
@@ -122,6 +127,31 @@ class Authenticator:
             return self._api_key(bearer)
         return await self.user(request)
 
+    async def reader(self, request: web.Request, id: str) -> ApiKey | str:
+        """Whoever wants to read the notification with this id: a server, or a user, also by a capability for it;
+        ``Problem`` as for them."""
+        if (user := self.holder(request, id)) is not None:
+            return user
+        caller = await self.caller(request)
+        return caller if isinstance(caller, ApiKey) else caller.user
+
+    @staticmethod
+    def brings_capability(request: web.Request) -> bool:
+        """Whether it is a capability that was brought, good or bad; ``Problem`` as for ``holder``."""
+        bearer = _bearer(request.headers)
+        return bearer is not None and bearer.startswith(CAPABILITY)
+
+    def holder(self, request: web.Request, id: str) -> str | None:
+        """The user whose capability for the notification with this id was brought; None: something else was, or
+        nothing. ``Problem``: unauthorized for a capability that is no good for it."""
+        bearer = _bearer(request.headers)
+        if bearer is None or not bearer.startswith(CAPABILITY):
+            return None
+        user = None if self._capabilities is None else self._capabilities.user_of(bearer, id)
+        if user is None:
+            raise Problem("unauthorized", "this capability is for another notification, or isn't good any more")
+        return user
+
     async def connecting(self, request: web.Request) -> Identity | None:
         """The user who opens a WebSocket; None when he brings no proof yet and will send it in a frame.
 
@@ -145,6 +175,8 @@ class Authenticator:
         self, request: web.Request, bearer: str | None, *, websocket: bool = False, tickets: bool
     ) -> Identity | None:
         """By the first proof of a user that there is; None without any."""
+        if bearer is not None and bearer.startswith(CAPABILITY):
+            raise TokenRefused(BAD_TOKEN, _FOR_ONE_ALONE)
         if self._hooks.authenticate.impls:
             if tickets and bearer is None and "ticket" in request.query:
                 return self._ticket_holder(request.query["ticket"])  # they were asked when it was issued
@@ -175,6 +207,8 @@ class Authenticator:
         """The user who sent this token in the action ``auth``; ``TokenRefused`` when it is no good."""
         if token.startswith(PREFIX):
             raise TokenRefused(BAD_TOKEN, "an API key opens no connection: a user's token does")
+        if token.startswith(CAPABILITY):
+            raise TokenRefused(BAD_TOKEN, _FOR_ONE_ALONE)
         if self._hooks.authenticate.impls:
             known = await self._ask_plugins(Credentials(token, address=address))
             if known is not None:

@@ -24,8 +24,13 @@ log = logging.getLogger("hubd.http")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def read_body(request: web.Request) -> Any:
-    """The body as a document, JSON or msgpack; ``Problem``: invalid_body, invalid, too_large."""
+async def read_body(request: web.Request, most: int | None = None) -> Any:
+    """The body as a document, JSON or msgpack; ``Problem``: invalid_body, invalid, too_large.
+
+    ``most``: how many bytes it may have in this call, if that is less than ``[limits] body_bytes``.
+    """
+    if most is not None and (request.content_length or 0) > most:
+        raise _too_large(most)
     if request.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise Problem("invalid_body", "send the body without Content-Encoding")
     try:
@@ -45,7 +50,13 @@ async def read_body(request: web.Request) -> Any:
         raise Problem("invalid_body", "the body breaks off, or breaks the rules of HTTP") from None
     except TimeoutError:
         raise Problem("invalid_body", f"the body didn't arrive within {BODY_S:.0f} s") from None
+    if most is not None and len(data) > most:
+        raise _too_large(most)
     return read_document(data, "msgpack" if request.content_type == MSGPACK_TYPE else "json")
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("too_large", f"the body of this call has at most {most} bytes")
 
 
 def answer(value: Any, status: int = 200) -> web.Response:
@@ -64,6 +75,14 @@ def problem_fields(problem: Problem) -> dict[str, Any]:
     }
     if problem.errors:
         fields["errors"] = [error._asdict() for error in problem.errors]
+    return fields
+
+
+def problem_item(problem: Problem) -> dict[str, Any]:
+    """A problem as it stands in the answer to a batch."""
+    fields = problem_fields(problem)
+    if problem.retry_after is not None:
+        fields["retry_after_s"] = problem.retry_after
     return fields
 
 

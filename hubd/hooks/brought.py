@@ -1,6 +1,7 @@
 """What plugins bring with them: a broker, push backends, metrics. Each is looked at before the hub builds on it."""
 
 import asyncio
+import re
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -14,13 +15,14 @@ from hubd.core.errors import Problem
 from hubd.core.notification import Notification
 from hubd.faults import PluginError, described
 from hubd.hooks.calls import RETRY_S, BadAnswer, Hooks
-from hubd.hooks.push import PushBackend
+from hubd.hooks.push import Limits, PushBackend
 from hubd.hooks.switching import Plugin
 
 BROKER_S = 10.0
 """How long a broker may take for one publication."""
 BACKENDS = 20
 """How many push backends one plugin may bring."""
+_PLATFORM = re.compile("[a-z][a-z0-9_]{0,31}")
 _TAKEN = ("hubd_", "process_", "python_")
 """What metrics begin with that aren't plugins'."""
 
@@ -83,14 +85,21 @@ def checked_backends(answer: Any) -> Iterator[PushBackend]:
         return
     try:
         found = list(islice(answer, BACKENDS + 1))
-        good = len(found) <= BACKENDS and all(
-            isinstance(one.platform, str) and one.platform and callable(one.send) for one in found
-        )
+        good = len(found) <= BACKENDS and all(map(_is_backend, found))
     except BaseException:
         good = False
     if not good:
-        raise BadAnswer("hubd_push_backends answers None or a list of PushBackend, each with `platform` and `send`")
+        raise BadAnswer(
+            "hubd_push_backends answers None or a list of PushBackend, each with `platform` (a word), `limits`,"
+            " `check`, `check_overrides`, `destination` and `send`"
+        )
     yield from found
+
+
+def _is_backend(one: Any) -> bool:
+    calls = (one.check, one.check_overrides, one.destination, one.send)
+    is_word = isinstance(one.platform, str) and _PLATFORM.fullmatch(one.platform) is not None
+    return is_word and isinstance(one.limits, Limits) and all(map(callable, calls))
 
 
 def metrics_of(plugin: str, registry: CollectorRegistry, taken: set[str]) -> list[Family]:

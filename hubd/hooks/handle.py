@@ -18,7 +18,6 @@ from hubd.core.users import UserSet
 from hubd.explaining import Explaining
 from hubd.faults import PluginError
 from hubd.hooks.calls import Hooks
-from hubd.hooks.push import Device, PushBackend
 from hubd.hooks.switching import Plugin
 from hubd.hub import Hub
 from hubd.log_events import Value, log_plugin
@@ -71,14 +70,12 @@ class PluginHub:
         hub: Hub,
         hooks: Hooks,
         random: Random,
-        backends: Mapping[str, PushBackend],
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
     ) -> None:
         self.name = plugin.name
         self.clock: Clock = hub.clock
         self.random = random
         self.log = PluginLog(plugin.name)
-        self.push_backends = backends
         self._plugin = plugin
         self._hub = hub
         self._hooks = hooks
@@ -231,10 +228,6 @@ class PluginHub:
     async def unsubscribe(self, user: str, topics: Sequence[str]) -> None:
         """End durable subscriptions."""
         await self._hub.end_durable(user, [parse_channel(topic).name for topic in topics])
-
-    def devices_gone(self, user: str, devices: Sequence[Device], reason: str) -> None:
-        """Tell all plugins that a push service doesn't know these devices of a user any more."""
-        self._hub.observers.devices_gone.tell(user, tuple(devices), reason)
 
     # Work beside the hooks
 

@@ -21,6 +21,7 @@ from hubd.edge.credentials import Authenticator
 from hubd.edge.plugin_routes import RouteRefused, Routes
 from hubd.faults import PluginError, described, place_of
 from hubd.hooks import specs
+from hubd.hooks.backends import PluginBackend
 from hubd.hooks.brought import checked_backends, checked_broker, metrics_of
 from hubd.hooks.calls import BadAnswer, Hook, Hooks, Impl
 from hubd.hooks.catalog import Catalog, wrong_hooks
@@ -172,7 +173,7 @@ class Plugins:
                 except BaseException as error:  # it may need what only its start makes; else it is told of then
                     log_event(log, "ignored_fault", error)
         for plugin in self.hooks.plugins.values():
-            self._handles[plugin.name] = PluginHub(plugin, hub, self.hooks, random, self.backends, sleep)
+            self._handles[plugin.name] = PluginHub(plugin, hub, self.hooks, random, sleep)
 
     def routes(self, authenticator: Authenticator, taken: list[web.RouteDef]) -> tuple[list[web.RouteDef], ...]:
         """The HTTP calls that they add to those that are ``taken``; and which of them the admin listener has, too."""
@@ -188,7 +189,7 @@ class Plugins:
     def _take_backend(self, plugin: Plugin, backend: PushBackend) -> None:
         if backend.platform in self.backends:
             raise PluginError(f"plugin {plugin.name}: there is a push backend for {backend.platform!r} already")
-        self.backends[backend.platform] = backend
+        self.backends[backend.platform] = PluginBackend(plugin, backend, self.hooks)
 
     # Their life
 

@@ -108,6 +108,8 @@ class Limits(NamedTuple):
     """So many pushes with a collapse key go to one device at once (0: no limit), then one more every
     ``collapsible_every_s`` seconds."""
     collapsible_every_s: float = 0.0
+    all_collapsible: bool = False
+    """Whether pushes without a collapse key count for that, too."""
     collapse_keys: int = 0
     """So many different collapse keys at a time a service keeps for one device (0: no limit): a push with one more goes
     without its key."""

@@ -1,5 +1,6 @@
 """The test kit: a hub in one call, a clock that is turned by hand, connections that record what they get."""
 
+from hubd.testing.backend import RecordingBackend
 from hubd.testing.kit import (
     JSON_FORM,
     MSGPACK_FORM,
@@ -22,6 +23,7 @@ __all__ = [
     "HttpAnswer",
     "Other",
     "PluginWorld",
+    "RecordingBackend",
     "RecordingConnection",
     "RecordingPusher",
     "Soon",

@@ -68,6 +68,17 @@ class HttpAnswer(NamedTuple):
         return orjson.loads(self.body)
 
 
+class _Call:
+    """A call that is to come."""
+
+    def __init__(self, due: "asyncio.Future[None]") -> None:
+        self._due = due
+
+    def cancel(self) -> None:
+        """Call it off."""
+        self._due.cancel()
+
+
 class _Sleepers:
     """Those who wait for the time that is turned by hand."""
 
@@ -96,6 +107,16 @@ class _Sleepers:
         self._count += 1
         heapq.heappush(self._due, (self._clock.monotonic() + seconds, self._count, woken))
         await woken
+
+    def call_later(self, seconds: float, function: Callable[[], None]) -> "_Call":
+        """Have a function called then; cancelling what this gives calls it off."""
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if self.is_over:
+            return _Call(woken)
+        woken.add_done_callback(lambda done: None if done.cancelled() or self.is_over else function())
+        self._count += 1
+        heapq.heappush(self._due, (self._clock.monotonic() + max(0.0, seconds), self._count, woken))
+        return _Call(woken)
 
     def next_due(self) -> float | None:
         while self._due and self._due[0][2].done():
@@ -154,10 +175,16 @@ class PluginWorld:
             call_soon=asyncio.get_running_loop().call_soon,
             broker=self.plugins.broker(),
             hooks=self._hooks,
+            call_later=self._sleepers.call_later,
         )
         self._is_made = True
         self.plugins.attach(self.hub, self._random, self._sleepers.sleep)
-        self.handle = PluginHub(Plugin("test", None), self.hub, self._hooks, self._random, self.plugins.backends)
+        if self.plugins.backends:
+            call_later = self._sleepers.call_later
+            self.hub.pushing.push_by(
+                self.plugins.backends, random=self._random, tasks=self._tasks, call_later=call_later
+            )
+        self.handle = PluginHub(Plugin("test", None), self.hub, self._hooks, self._random)
         tasks, random = self._tasks, self._random
         self.edge = Edge(self.hub, keys=self._keys, tasks=tasks, random=random, plugins=self.plugins, dev=True)
         await self.plugins.start()
@@ -170,6 +197,7 @@ class PluginWorld:
             self.hub.stopping = True  # as a hub does first of all
         self._sleepers.end()
         if self._is_made:
+            await self.hub.pushing.stop(STOP_S)
             await self.hub.observers.flush(STOP_S)
         await self.plugins.stop(STOP_S)
         if self._client is not None:
@@ -200,6 +228,15 @@ class PluginWorld:
     ) -> RecordingConnection:
         """Connect a user, subscribed to these topics; what he gets is in ``frames`` and ``notifications()``."""
         return connect(self.hub, who, tuple(topics), cursor)
+
+    async def register(self, user: str, platform: str, **fields: Any) -> str:
+        """Register a device of a user, as he would himself; gives its id."""
+        if platform == "webpush":
+            answer = await self.request("POST", "/api/push-subscriptions", user=user, json=fields)
+        else:
+            answer = await self.request("POST", "/api/devices", user=user, json={"platform": platform, **fields})
+        assert answer.status in (200, 201), answer
+        return str(answer.json()["id"])
 
     async def publish(
         self,

@@ -1,4 +1,4 @@
-"""Pushes by FCM."""
+"""Pushes by Firebase Cloud Messaging (FCM), by its HTTP v1 API."""
 
 from hubd_fcm.plugin import Fcm
 

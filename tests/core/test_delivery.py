@@ -336,7 +336,7 @@ def test_the_end_of_its_ttl_calls_off_what_is_under_way() -> None:
     world.wait(0.1)
     assert (where(record), world.taken()[-2:]) == (
         {ADA: EXPIRED, BOB: EXPIRED},
-        [("cancel", "n1", [ADA]), ("close", "n1")],
+        [("cancel", "n1", [ADA, BOB]), ("close", "n1")],
     )
 
 

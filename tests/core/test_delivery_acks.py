@@ -40,13 +40,13 @@ def test_the_timer_says_when_it_has_something_to_do_and_not_before() -> None:
     assert world.taken() == [("push", "n1", [ADA])]
 
 
-def test_what_was_accepted_before_the_ack_is_not_cancelled_and_the_ack_is_recorded() -> None:
+def test_what_one_service_accepted_before_the_ack_is_called_off_for_his_other_devices() -> None:
     world = World()
     record = world.publish([ADA, BOB])
     world.accept(record, ADA)
     world.taken()
     assert world.ack(record, ADA)
-    assert world.taken() == [("acked", "n1", [ADA])]
+    assert world.taken() == [("acked", "n1", [ADA]), ("cancel", "n1", [ADA])]
     assert where(record) == {ADA: ACKED, BOB: PENDING}
 
 
@@ -248,3 +248,20 @@ def test_a_replay_does_not_settle_a_critical_one() -> None:
     world.no_route(record, ADA)
     world.delivery.replayed(record, ADA, world.moment)
     assert (record.is_open, record.no_route, where(record)) == (True, users(ADA), {ADA: LIVE_SENT})
+
+
+def test_also_when_nothing_else_is_open_about_it() -> None:
+    world = World()
+    record = world.critical([ADA])
+    world.accept(record, ADA)
+    assert not record.is_open
+    world.taken()
+    assert world.ack(record, ADA)
+    assert ("cancel", "n1", [ADA]) in world.taken()
+
+
+def test_what_was_never_pushed_needs_no_calling_off() -> None:
+    world = World()
+    record = world.publish([ADA], [ADA])
+    world.ack(record, ADA)
+    assert all(what[0] != "cancel" for what in world.taken())

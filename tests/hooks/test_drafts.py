@@ -91,12 +91,14 @@ async def test_inbox() -> None:
 
 async def test_a_push_backend_and_who_is_away() -> None:
     async with hub_for(Pager) as hub:
-        await hub.hub.make_durable("bob", ["t"], None)
-        await hub.hub.make_durable("cyd", ["t"], None)
+        for user, number in (("ada", "5"), ("bob", "0"), ("cyd", "5")):
+            await hub.hub.make_durable(user, ["t"], None)
+            await hub.register(user, "pager", token=user + number)
         ada = hub.connect("ada", ["t"])
-        await hub.publish("t", {"type": "x"}, id="n")
-        assert hub.plugin.backend.sent == [("bob", "n"), ("cyd", "n")]
-        assert hub.plugin.gone == [("d-bob", "unknown number")]
+        receipt = await hub.publish("t", {"type": "x"}, id="n")
+        hub.hub.ack("ada", [receipt.id], [ada])
+        await hub.advance(10)
+        assert hub.plugin.gone == [("bob", "bob0", "unknown number")]
         ada.drop()
         await hub.advance(10)
         assert [(user, state.value) for user, state in hub.plugin.edges] == [

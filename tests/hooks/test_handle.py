@@ -11,8 +11,7 @@ from hubd.core.presence import State
 from hubd.core.subscriptions import Grant
 from hubd.core.users import UserSet
 from hubd.hooks.switching import FAULTS
-from hubd.plugin import Device, Draft, PluginConfig, PluginHub, PushBackend, PushResult, hookimpl
-from hubd.plugin import Outcome as PushOutcome
+from hubd.plugin import Draft, PluginConfig, PluginHub, hookimpl
 from hubd.testing import Other, PluginWorld, hub_for, identity
 
 
@@ -188,45 +187,6 @@ async def test_it_subscribes_users_for_good() -> None:
         assert [one[:3] for one in durable] == [*expected, ("unsubscribed", "ada", "u")]
         with pytest.raises(Problem):
             await hub.subscribe("ada", ["no topic!"])
-
-
-async def test_devices_that_are_gone_are_told_to_all() -> None:
-    async with hub_for(Quiet, others=[Other("other", Quiet)]) as world:
-        device = Device("d1", "ada", "webpush", {"endpoint": "https://push.example"})
-        its(world).devices_gone("ada", [device], "410")
-        await world.settle()
-        other: Any = world.hub.hooks.plugins["other"].instance
-        assert world.plugin.told == other.told == [("ada", (device,), "410")]
-
-
-# --- Push backends
-
-
-class Backend:
-    """A push backend that takes all."""
-
-    platform = "toy"
-
-    async def send(self, device: Device, notification: Any) -> PushResult:
-        return PushResult(PushOutcome.ACCEPTED)
-
-
-class Bringing(Quiet):
-    """A plugin that brings a push backend."""
-
-    @hookimpl
-    def hubd_push_backends(self) -> list[PushBackend]:
-        return [Backend()]
-
-
-async def test_it_has_the_push_backends_of_all() -> None:
-    async with hub_for(Quiet, others=[Other("bringing", Bringing)]) as world:
-        hub = its(world)
-        await hub.publish("t", {"type": "x"}, id="n1")
-        notification = hub.find("n1")
-        assert notification is not None and [*hub.push_backends] == ["toy"]
-        result = await hub.push_backends["toy"].send(Device("d1", "ada", "toy", {}), notification)
-        assert (result.outcome, result.reason, result.retry_after_s) == ("accepted", "", None)
 
 
 # --- Work beside the hooks

@@ -45,8 +45,6 @@ def check_pushes(observer: Observer, publication: Publication, user: str) -> Non
     if (publication.id, user) in observer.dropped and pushes:
         raise Broken(f"quiet: {publication.id} was pushed to {user}, from whom a gate keeps it")
     _check_never_late(observer, publication, user, pushes)
-    if user in observer.without_devices:
-        return
     if publication.escalates and publication.deliver_at is None and publication.collapse_key is None:
         _check_times(observer, publication, user, pushes)
 
@@ -64,7 +62,8 @@ def _check_never_late(observer: Observer, publication: Publication, user: str, p
         if push.at > taken_at:
             raise Broken(f"once: {publication.id} was pushed to {user} again at {push.at:.3f}, taken at {taken_at:.3f}")
     for life in range(len(observer.lives)):
-        if len([push for push in pushes if push.life == life]) > 1:
+        begun = [push for push in pushes if push.life == life]
+        if any(push.how not in ("not_routed", "given_up") for push in begun[:-1]):
             raise Broken(f"once: {publication.id} was pushed to {user} twice within one life of the hub")
 
 
@@ -162,12 +161,15 @@ def check_reached(observer: Observer, publication: Publication, user: str) -> No
     if observer.held.get((id, user), [0.0, 0.0])[1] == inf or not _is_meant_at_all(observer, publication, user):
         return
     got = any(got.id == id for seen in observer.by_user[user] for got in seen.got)
-    if got or observer.pushes.get((id, user)) or observer.acks.get((id, user)):
+    sends = observer.sends.get((id, user), [])
+    if got or any(send.how == "accepted" for send in sends) or observer.acks.get((id, user)):
         return
-    if user not in observer.without_devices:
-        raise Broken(f"critical: {id} was neither pushed to {user} nor did it come to him")
+    refused = [send.phone for send in sends if send.how == "refused"]
+    for phone in observer.phones.values():
+        if phone.may_be_of(observer.now) == {user} and not phone.is_dead and phone not in refused:
+            raise Broken(f"critical: {id} was neither pushed to {phone.token} of {user} nor did it come to him")
     if any(_is_well(seen) for seen in observer.by_user[user]):
-        raise Broken(f"critical: {id} never came to {user}, who is here and has no device")
+        raise Broken(f"critical: {id} never came to {user}, who is here, and no device took it")
 
 
 def _is_meant_at_all(observer: Observer, publication: Publication, user: str) -> bool:

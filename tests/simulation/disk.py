@@ -7,7 +7,7 @@ from random import Random
 from typing import NamedTuple
 
 from hubd.core import stored
-from hubd.core.stored import Fact, Kept, Lane, Row, Scheduled, StoredAnswer, Write
+from hubd.core.stored import Fact, Kept, Lane, Row, Scheduled, StoredAnswer, StoredDevice, Write
 from hubd.core.subscriptions import Grant
 from hubd.core.users import UserNumbers, UserSet
 from hubd.storing import Loaded, StoreError
@@ -33,6 +33,8 @@ class Disk:
         self.scheduled: dict[str, Scheduled] = {}
         self.subscriptions: dict[tuple[str, str], Grant] = {}
         self.revoked: dict[str, float] = {}
+        self.devices: dict[str, StoredDevice] = {}
+        self.secrets: dict[str, bytes] = {}
         self.users: dict[int, str] = {}
         self.next_number = 1
         self.kept: dict[str, list[str]] = {}
@@ -75,6 +77,12 @@ class Disk:
                 self.subscriptions.pop((write.user, write.topic), None)
             case stored.Revoke():
                 self.revoked[write.user] = max(write.since, self.revoked.get(write.user, 0.0))
+            case stored.PutDevice():
+                self.devices[write.device.id] = write.device
+            case stored.DropDevice():
+                self.devices.pop(write.id, None)
+            case stored.KeepSecret():
+                self.secrets[write.name] = write.value
 
     def _keep(self, write: stored.Keep) -> None:
         row = write.row
@@ -150,6 +158,8 @@ class MemoryStore:
         named = UserSet()
         if isinstance(write, stored.Subscribe):
             return ((write.number, write.user),)
+        if isinstance(write, stored.PutDevice):
+            return ((write.device.number, write.device.user),)
         if isinstance(write, stored.Keep):
             named = named | write.row.everybody | write.row.may_push
             for _, users in write.row.topics:
@@ -250,6 +260,8 @@ class MemoryStore:
             revoked=list(disk.revoked.items()),
             answers=list(disk.answers.values()),
             scheduled=list(disk.scheduled.values()),
+            devices=list(disk.devices.values()),
+            secrets=dict(disk.secrets),
         )
 
     async def open_rows(self) -> AsyncIterator[Kept]:
@@ -307,4 +319,8 @@ def _key(write: Write) -> str:
             return write.key
         case stored.Schedule():
             return write.call.key
+        case stored.PutDevice():
+            return write.device.id
+        case stored.DropDevice():
+            return write.id
     return ""

@@ -7,11 +7,15 @@ from typing import Any
 from tests.simulation import inside
 from tests.simulation.clients import Tab
 from tests.simulation.observer import Publication
+from tests.simulation.phones import Phone
+from tests.simulation.push_services import HOSTS
 from tests.simulation.world import TOPICS, World
 
 LASTS_S = 30.0
 """For how long things happen; then all is well again, and everything has to come to its end."""
 SETTLES_S = 25.0
+LONGEST_S = 200.0
+"""A push service that was down may have been left in peace so long."""
 LEAVES_S = 32.0
 """And for so long the last poll may wait for something to bring."""
 
@@ -34,17 +38,18 @@ class History:
     def __init__(self, seed: int, trouble: frozenset[str] | None = None) -> None:
         self.seed = seed
         self.random = random = Random(seed)
-        kinds = ("disk", "crash", "stop", "clock", "gate", "network")
+        kinds = ("disk", "crash", "stop", "clock", "gate", "network", "services")
         self.trouble = frozenset(kind for kind in kinds if random.random() < 0.35) if trouble is None else trouble
         settings = {
             "delivery": {"push_delay_s": random.choice((5.0, 7.0)), "grace_s": random.choice((2.0, 5.0))},
             "limits": {"ping_s": random.choice((4.0, 8.0, 25.0)), "pong_s": random.choice((3.0, 10.0))},
             "replay": {"per_channel": random.choice((100, 100, 5)), "ttl_s": 300},
+            "push": {"retry_first_s": random.choice((0.3, 2.0)), "retry_longest_s": random.choice((2.0, 8.0))},
         }
-        users = [f"u{number}" for number in range(random.randint(2, 4))]
-        without = (users[-1],) if random.random() < 0.2 else ()
-        self.world = World(seed, settings, with_gate="gate" in self.trouble, without_devices=without)
-        self.world.users += users
+        self.world = World(
+            seed, settings, with_gate="gate" in self.trouble, with_bad_services="services" in self.trouble
+        )
+        self.world.users += [f"u{number}" for number in range(random.randint(2, 4))]
         self._published: list[Publication] = []
         self._stalled: list[Tab] = []
 
@@ -60,6 +65,7 @@ class History:
             world.run(LASTS_S)
             self._end_trouble()
             world.run(SETTLES_S)
+            world.settle(LONGEST_S)
             world.check()
             if self.seed % 4 == 0:
                 self._leave()
@@ -93,6 +99,8 @@ class History:
                 wait_s, pause_s = random.choice(((0, 4.0), (5, 1.0), (20, 0.1), (20, 3.0)))
                 poller = world.add_poller(user, topics=self._topics(), wait_s=wait_s, pause_s=pause_s)
                 world.loop.call_later(random.uniform(0.05, 3.0), poller.open)
+            for _ in range(random.choice((0, 1, 1, 1, 2, 2, 3))):
+                world.loop.call_later(random.choice((0.05, 3.0)) * random.random(), self._buy_phone, user)
 
     def _leave(self) -> None:
         """Everybody goes, and leaves nothing behind."""
@@ -116,6 +124,10 @@ class History:
             (self._subscribe_durably, 5),
             (self._retract, 5),
             (self._revoke, 1),
+            (self._somebody_buys_phone, 3),
+            (self._hand_on, 5),
+            (self._throw_away, 2),
+            (self._lose, 2),
         ]
         more = {
             "disk": [(self._disk_fails, 5), (self._disk_slow, 3)],
@@ -123,6 +135,7 @@ class History:
             "stop": [(self.world.stop, 3)],
             "clock": [(self._jump, 5)],
             "gate": [(self._hold, 6), (self._drop, 2), (self._release, 6)],
+            "services": [(self._lose, 2)],
             "network": [(self._cut, 8), (self._half_open, 4), (self._stall, 2), (self._cut_publisher, 4)],
         }
         for kind in sorted(self.trouble):
@@ -142,7 +155,7 @@ class History:
             priority,
             persistence,
             random.choice((None, None, None, None, 3, 12, 60)),
-            random.choice((None, None, None, None, None, "same")),
+            random.choice((None, None, None, None, None, "same", "same", "other", "third")),
             None,
         )
         self._published.append(publication)
@@ -189,6 +202,33 @@ class History:
 
     def _revoke(self) -> None:
         self.world.publishers[0].revoke(self.random.choice(self.world.users))
+
+    # Phones
+
+    def _buy_phone(self, user: str) -> None:
+        if user not in self.world.observer.revoked:
+            self.world.add_phone(user, self.random.choice(HOSTS), self.random.choice((0.0, 0.0, 0.5)))
+
+    def _somebody_buys_phone(self) -> None:
+        self._buy_phone(self.random.choice(self.world.users))
+
+    def _phone(self) -> Phone | None:
+        return self.random.choice(self.world.phones) if self.world.phones else None
+
+    def _hand_on(self) -> None:
+        """Somebody signs in on a phone, which may have been another one's until then."""
+        if (phone := self._phone()) is not None:
+            phone.register(self.random.choice(self.world.users))
+
+    def _throw_away(self) -> None:
+        if (phone := self._phone()) is not None:
+            phone.unregister()
+
+    def _lose(self) -> None:
+        """The app is taken off it: its push service knows, and the hub doesn't."""
+        if (phone := self._phone()) is not None:
+            self.world.observer.note(f"{phone.token} is dead")
+            phone.is_dead = True
 
     # Trouble
 
@@ -255,6 +295,7 @@ class History:
         """All is well again."""
         world = self.world
         world.disk.fails_until = world.disk.slow_until = 0.0
+        world.services.calm()
         world.start()
         if world.plan is not None:
             for user in list(world.plan.holding):

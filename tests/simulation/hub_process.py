@@ -22,7 +22,8 @@ from tests.simulation import wire
 from tests.simulation.disk import MemoryStore
 from tests.simulation.loop import Clock, VirtualLoop
 from tests.simulation.network import Network
-from tests.simulation.outside import RecordingPusher
+from tests.simulation.observer import Observer
+from tests.simulation.watch import Watch
 
 KEY = "hub_backend_" + "5" * 64
 DRAIN_S = 3.0
@@ -40,7 +41,8 @@ def config_of(settings: dict[str, Any]) -> Config:
 
 
 class HubProcess:
-    """One life of a hub, from its start to its end. ``gate`` is a plugin's class, if there is one."""
+    """One life of a hub, from its start to its end. ``push`` is the class of the plugin that pushes, ``gate`` that of
+    one that holds things, if there is one."""
 
     def __init__(
         self,
@@ -52,7 +54,8 @@ class HubProcess:
         seed: int,
         gate: type[Any] | None,
         store: MemoryStore,
-        pusher: RecordingPusher,
+        observer: Observer,
+        push: type[Any],
     ) -> None:
         self._loop = loop
         self._network = network
@@ -61,9 +64,11 @@ class HubProcess:
         self._random = Random(seed)
         self._gate = gate
         self._store = store
-        self._pusher = pusher
+        self._push = push
+        self._observer = observer
         self._tasks = Tasks()
         self.plugin: Any = None
+        self.watch: Watch
         self.hub: Hub
         self.edge: Edge
         self.is_up = False
@@ -74,10 +79,16 @@ class HubProcess:
         self._store.attach(numbers)
         hooks = Hooks(self._clock)
         self._plugins = plugins = Plugins(hooks)
+        plugins.add("toy", self._push, None)
         if self._gate is not None:
             self.plugin = plugins.add("gate", self._gate, None).instance
         ids = Ids(self._clock, self._random)
         memory = await remembered(self._store, saved, self._config, self._clock, ids, numbers)
+        import os
+        if os.environ.get("SIMSTUB"):
+            from tests.simulation._stub import Devices
+            memory.secrets = self._store._disk.secrets
+            memory.devices = Devices(self._clock, numbers, self._store, self._store._disk.devices.values())
         self.hub = hub = Hub(
             self._config,
             clock=self._clock,
@@ -86,12 +97,14 @@ class HubProcess:
             memory=memory,
             hooks=hooks,
             store=self._store,
-            pusher=self._pusher,
             call_later=self._loop.call_later,
         )
         hub.in_background = self._tasks.start
-        self._pusher.attach(hub.numbers, hub.delivering)
         plugins.attach(hub, self._random)
+        hub.pushing.push_by(
+            plugins.backends, random=self._random, tasks=self._tasks, call_later=self._loop.call_later
+        )
+        self.watch = Watch(self._observer, hub)
         keys = ApiKeys(self._config.auth.api_keys)
         self.edge = edge = Edge(hub, keys=keys, tasks=self._tasks, random=self._random, plugins=plugins)
         await plugins.start()
@@ -113,6 +126,7 @@ class HubProcess:
                 await self._runner.cleanup()
         except TimeoutError:
             pass
+        await self.hub.pushing.stop(max(0.1, until - self._loop.now))
         await self.hub.observers.flush(0.5)
         await self._plugins.stop(0.5)
         await self._tasks.close()
@@ -123,5 +137,7 @@ class HubProcess:
     def kill(self) -> None:
         """Gone, from one moment to the next."""
         self.is_up = False
+        if hasattr(self, "watch"):
+            self.watch.is_dead = True
         self._network.kill_servers()
         self._loop.cancel_all()

@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from hubd.core.milestones import LIVE_SENT, PENDING
+from hubd.core.notification import Priority
 from hubd.hub import Hub
 from tests.simulation.disk import WAITING
 from tests.simulation.observer import Broken, Observer
@@ -43,6 +45,44 @@ def check_bounds(hub: Hub, most_waiting: int) -> None:
             raise Broken(f"bounds: {waiting} bytes wait for a connection")
     if len(hub.delivering.delivery.open) > hub.config.delivery.open_entries:
         raise Broken("bounds: too much is open")
+
+
+def is_pushing(hub: Hub) -> bool:
+    """Whether anything is still on its way to a phone."""
+    dispatcher = hub.pushing.dispatcher
+    assert dispatcher is not None
+    return bool(len(dispatcher))
+
+
+def check_pushing_is_over(hub: Hub) -> None:
+    """Nothing is on its way any more, and nothing of it is left."""
+    dispatcher = hub.pushing.dispatcher
+    assert dispatcher is not None
+    if len(dispatcher) or any(dispatcher.waiting().values()):
+        raise Broken(f"bounds: {len(dispatcher)} jobs are left over, {dispatcher.waiting()} wait")
+
+
+def check_devices(hub: Hub, observer: Observer, users: list[str]) -> None:
+    """The hub knows those phones that it said it does, each as one of the user who registered it last."""
+    for user in users:
+        listed = {device.address["token"] for device, _ in hub.devices.listed(user)}
+        for phone in observer.phones.values():
+            owners = phone.may_be_of(observer.now)
+            if phone.token in listed and user not in owners:
+                raise Broken(f"isolation: {phone.token} counts as one of {user}, and is one of {sorted(owners)}")
+            if phone.token not in listed and owners == {user}:
+                raise Broken(f"durable: {phone.token} of {user} is forgotten")
+
+
+def check_liveness(hub: Hub) -> None:
+    """An open critical one has a timer, an attempt, or no way, or it is held, for each who hasn't got it."""
+    for record in list(hub.delivering.delivery.open.by_key.values()):
+        if record.priority is not Priority.CRITICAL or not record.sequence:
+            continue
+        missing = record.may_push & (record.milestones.at(PENDING) | record.milestones.at(LIVE_SENT))
+        missing = missing - record.waiting - record.pushing - record.no_route
+        if missing:
+            raise Broken(f"critical: nothing will happen to {record.id} for {[hub.numbers.id_of(one) for one in missing]}")
 
 
 def check_empty(hub: Hub) -> None:

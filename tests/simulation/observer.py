@@ -6,8 +6,14 @@ Times are those of the hub's end: when bytes arrived there, when they were writt
 from collections import defaultdict
 from math import inf
 
+from typing import TYPE_CHECKING
+
 from tests.simulation.disk import Disk
 from tests.simulation.loop import VirtualLoop
+from tests.simulation.sends import Send
+
+if TYPE_CHECKING:
+    from tests.simulation.phones import Phone
 
 _NOWHERE = 10**18
 
@@ -128,20 +134,24 @@ class Seen:
 
 
 class Ack:
-    """An ack: when it arrived, and when the hub said that it is noted."""
+    """An ack: when it arrived, and when the hub said that it is noted, unless it ``is_refused``."""
 
     def __init__(self) -> None:
         self.at = self.answered_at = inf
         self.life = -1
+        self.is_refused = False
 
 
 class Push:
-    """A push that was begun, and when a push service took it."""
+    """A user was to be pushed to, on these phones, as a publication of this key; ``how`` it ended, and when."""
 
-    def __init__(self, at: float, life: int) -> None:
+    def __init__(self, at: float, life: int, key: str, phones: tuple[str, ...]) -> None:
         self.at = at
         self.life = life
-        self.accepted_at = inf
+        self.key = key
+        self.phones = phones
+        self.ended_at = inf
+        self.how = ""
 
 
 class Observer:
@@ -169,7 +179,9 @@ class Observer:
         """What a gate holds: since when, until when."""
         self.dropped: dict[tuple[str, str], float] = {}
         self.revoked: dict[str, float] = {}
-        self.without_devices: tuple[str, ...] = ()
+        self.phones: dict[str, Phone] = {}
+        self.sends: dict[tuple[str, str], list[Send]] = defaultdict(list)
+        self.all_sends: list[Send] = []
         self.trace: list[str] = []
 
     @property
@@ -211,11 +223,28 @@ class Observer:
             self.proofs[got.id, user].append(at)
             self.doubtful[got.id, user] -= 1
 
-    def pushed(self, id: str, user: str) -> Push:
+    def pushed(self, id: str, user: str, key: str, phones: tuple[str, ...]) -> None:
+        """It is to be brought to a user's phones."""
         self.note(f"push {id} to {user}")
-        push = Push(self.now, self.life)
-        self.pushes[id, user].append(push)
-        return push
+        self.pushes[id, user].append(Push(self.now, self.life, key, phones))
+
+    def push_ended(self, id: str, user: str, key: str, how: str) -> None:
+        """It was, or won't be."""
+        for push in self.pushes.get((id, user), ()):
+            if push.key == key and push.life == self.life and not push.how:
+                self.note(f"{how} {id} of {user}")
+                push.how, push.ended_at = how, self.now
+
+    def sent(self, send: Send) -> None:
+        """A push service is asked to bring it to a phone."""
+        self.note(f"send {send.id} of {send.user} to {send.phone.token}")
+        self.sends[send.id, send.user].append(send)
+        self.all_sends.append(send)
+
+    def break_off(self, why: str) -> None:
+        """A promise is broken, found where nobody could be told by an exception."""
+        self.loop.broken.append(Broken(why))
+        self.loop.stop()
 
     # Connections
 

@@ -1,73 +1,16 @@
-"""What else is around the hub: push services that remember what they were asked for, and a gate that holds things."""
+"""What else is around the hub: a gate that holds things."""
 
 from collections.abc import Callable
 from math import inf
-from random import Random
 from typing import Any
 
 from hubd.core.errors import Problem
 from hubd.core.notification import Notification
-from hubd.core.users import UserNumbers, UserSet
+from hubd.core.users import UserSet
 from hubd.core.verdict import Verdict, drop, hold
 from hubd.plugin import PluginConfig, PluginHub, hookimpl
 from tests.simulation.loop import VirtualLoop
-from tests.simulation.observer import Broken, Observer, Push
-
-
-class PushServices:
-    """Who has a device, and what was asked for. One for all lives of a hub."""
-
-    def __init__(self, loop: VirtualLoop, observer: Observer, without: tuple[str, ...], seed: int) -> None:
-        self.loop = loop
-        self.observer = observer
-        self.without = without
-        self.random = Random(seed)
-
-    def pusher(self) -> "RecordingPusher":
-        """What a new life of the hub pushes by."""
-        return RecordingPusher(self)
-
-
-class RecordingPusher:
-    """Stands for push services: it takes everything, after a while, and remembers what, when and for whom."""
-
-    def __init__(self, services: PushServices) -> None:
-        self._services = services
-        self._begun: dict[tuple[str, int], Push] = {}
-        self._numbers: UserNumbers
-        self._delivering: Any
-        self.is_dead = False
-
-    def attach(self, numbers: UserNumbers, delivering: Any) -> None:
-        """Whom to tell how it went, and whose numbers the users have."""
-        self._numbers = numbers
-        self._delivering = delivering
-
-    def push(self, record: Any, users: UserSet) -> None:
-        if self.is_dead:
-            return
-        services = self._services
-        for number in users:
-            user = self._numbers.id_of(number) or "?"
-            if user in services.without:
-                services.loop.call_later(0.01, self._not_routed, record, number)
-                continue
-            push = services.observer.pushed(record.id, user)
-            self._begun[record.key, number] = push
-            services.loop.call_later(services.random.choice((0.05, 0.5, 4.0)), self._accepted, record, number, push)
-
-    def cancel(self, record: Any, users: UserSet) -> None:
-        for number in users:
-            self._begun.pop((record.key, number), None)
-
-    def _accepted(self, record: Any, number: int, push: Push) -> None:
-        if not self.is_dead and self._begun.pop((record.key, number), None) is not None:
-            push.accepted_at = self._services.loop.now
-            self._delivering.accepted(record, UserSet((number,)))
-
-    def _not_routed(self, record: Any, number: int) -> None:
-        if not self.is_dead:
-            self._delivering.not_routed(record, UserSet((number,)))
+from tests.simulation.observer import Broken, Observer
 
 
 class Plan:

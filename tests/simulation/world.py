@@ -1,6 +1,7 @@
 """A hub with everything around it: clients, publishers, a disk, push services, a gate; and what can happen to it."""
 
 import asyncio
+import logging
 import re
 import zlib
 from pathlib import Path
@@ -8,26 +9,49 @@ from random import Random
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tests.simulation import checks, inside, wire
+from tests.simulation import checks, inside, push_checks, wire
 from tests.simulation.clients import Tab
 from tests.simulation.disk import Disk, MemoryStore
 from tests.simulation.hub_process import HubProcess, config_of
 from tests.simulation.loop import Clock, VirtualLoop
 from tests.simulation.network import Network
 from tests.simulation.observer import Broken, Life, Observer
-from tests.simulation.outside import Plan, PushServices, RecordingPusher
+from tests.simulation.outside import Plan
+from tests.simulation.phones import Phone
 from tests.simulation.pollers import Poller
 from tests.simulation.publishers import Publisher
+from tests.simulation.push_services import HOSTS, PushServices, ToyBackend
 
 TOPICS = ("news", "team:a")
+LOOKS_EVERY_S = 1.7
 _DATE = re.compile(rb"Date: [^\r]*\r\n")
+
+
+class _Ear(logging.Handler):
+    """Hears what is logged: what nobody could be told of by an exception, was broken all the same."""
+
+    def __init__(self, observer: Observer) -> None:
+        super().__init__()
+        self._observer = observer
+        self._log = logging.getLogger("hubd")
+        self._log.addHandler(self)
+        self._log.propagate = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if getattr(record.msg, "event", "") == "push_failed":
+            self._observer.break_off(f"fault: {record.msg} {record.exc_info and record.exc_info[1]!r}")
+
+    def close(self) -> None:
+        super().close()
+        self._log.removeHandler(self)
+        self._log.propagate = True
 
 
 class World:
     """Everything, from one seed. ``settings`` are the hub's sections besides keys."""
 
     def __init__(
-        self, seed: int, settings: dict[str, Any], *, with_gate: bool, without_devices: tuple[str, ...]
+        self, seed: int, settings: dict[str, Any], *, with_gate: bool = False, with_bad_services: bool = False
     ) -> None:
         self.seed = seed
         self.random = Random(seed)
@@ -40,8 +64,8 @@ class World:
         self.disk = Disk(self.loop, seed)
         delivery = self.config.delivery
         self.observer = Observer(self.loop, self.disk, delivery.grace_s, delivery.push_delay_s)
-        self.observer.without_devices = without_devices
-        self.services = PushServices(self.loop, self.observer, without_devices, seed)
+        self._ear = _Ear(self.observer)
+        self.services = PushServices(self.observer, seed, is_troubled=with_bad_services)
         self.plan = Plan(self.loop, self.observer) if with_gate else None
         self.bytes = 0
         """A checksum of everything that the hub has written."""
@@ -50,7 +74,8 @@ class World:
         self.pollers: list[Poller] = []
         self.publishers = [Publisher(self.network, self.observer, f"p{number}") for number in range(2)]
         self.process: HubProcess | None = None
-        self._pusher: RecordingPusher
+        self.phones: list[Phone] = []
+        self._backend: ToyBackend
         self._store: MemoryStore
         self._folder: TemporaryDirectory[str] | None = None
         self._saved: Path | None = None
@@ -69,7 +94,7 @@ class World:
         self.observer.lives.append(Life(self.loop.now))
         self.observer.note("start")
         gate = None if self.plan is None else self.plan.gate_class()
-        self._pusher, self._store = self.services.pusher(), MemoryStore(self.disk)
+        self._backend, self._store = self.services.backend(), MemoryStore(self.disk)
         self.process = HubProcess(
             self.loop,
             self.network,
@@ -78,13 +103,23 @@ class World:
             seed=self.seed * 100 + len(self.observer.lives),
             gate=gate,
             store=self._store,
-            pusher=self._pusher,
+            observer=self.observer,
+            push=self.services.plugin(self._backend),
         )
         self.loop.create_task(self._start(self.process))
+        self.loop.call_later(LOOKS_EVERY_S, self._look, self.process)
+
+    def _look(self, process: HubProcess) -> None:
+        """Every now and then, as long as it lives."""
+        if process is self.process:
+            if process.is_up:
+                inside.check_liveness(process.hub)
+            self.loop.call_later(LOOKS_EVERY_S, self._look, process)
 
     async def _start(self, process: HubProcess) -> None:
         await process.start(self._saved)
         self.observer.lives[-1].ready = self.loop.now
+        inside.check_devices(process.hub, self.observer, self.users)
         if self.plan is not None:
             self.plan.take_up()
 
@@ -96,7 +131,7 @@ class World:
         self._end("killed")
         self.process.kill()
         self._store.kill()
-        self._pusher.is_dead = True
+        self._backend.is_dead = True
         self.process = None
 
     def _end(self, how: str) -> None:
@@ -119,7 +154,7 @@ class World:
             self._saved = Path(self._folder.name) / "saved.rings"
         await process.stop(self._saved)
         self._end("stopped")
-        self._pusher.is_dead = True
+        self._backend.is_dead = process.watch.is_dead = True
         self.process = None
         self.start()
 
@@ -169,7 +204,22 @@ class World:
         self.pollers.append(poller)
         return poller
 
+    def add_phone(self, user: str, host: str = HOSTS[0], ack_chance: float = 0.0) -> Phone:
+        """A phone that its user registers now."""
+        phone = Phone(self.network, self.observer, f"phone-{len(self.phones)}", host, self.token)
+        phone.ack_chance = ack_chance
+        self.phones.append(phone)
+        phone.register(user)
+        return phone
+
     # Time
+
+    def settle(self, longest_s: float) -> None:
+        """Let time pass until nothing is on its way to a phone any more, or for long enough."""
+        assert self.process is not None
+        until = self.loop.now + longest_s
+        while self.loop.now < until and inside.is_pushing(self.process.hub):
+            self.run(5.0)
 
     def run(self, seconds: float) -> None:
         """Let time pass; whatever was broken meanwhile is raised."""
@@ -182,11 +232,15 @@ class World:
     def check(self) -> None:
         """All that was promised."""
         checks.check_all(self.observer, tuple(self.users))
+        push_checks.check_sends(self.observer, self.services.limits, self.services.well)
         assert self.process is not None
+        inside.check_devices(self.process.hub, self.observer, self.users)
         inside.check_conservation(self.process.hub, self.observer, self.users)
         inside.check_bounds(self.process.hub, self._store.most_waiting)
+        inside.check_pushing_is_over(self.process.hub)
 
     def close(self) -> None:
+        self._ear.close()
         self.loop.cancel_all()
         self.loop.run_for(0.0)
         self.loop.close()

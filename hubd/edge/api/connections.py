@@ -15,6 +15,8 @@ from hubd.edge.tickets import UNUSED_S, Tickets
 from hubd.hub import Hub
 from hubd.storing import all_written
 
+BODY_BYTES = 4096
+"""Of somebody who has shown only that he begins like a capability."""
 _Id = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -30,6 +32,12 @@ class AckBody(_Said):
 
     ids: Annotated[list[_Id], Field(max_length=IDS)]
     connection: _Id | None = None
+
+
+class DeviceAckBody(_Said):
+    """This was shown to a person on a device."""
+
+    ids: Annotated[list[_Id], Field(min_length=1, max_length=1)]
 
 
 class VisibilityBody(_Said):
@@ -56,7 +64,12 @@ class Connections:
         ]
 
     async def ack(self, request: web.Request) -> web.Response:
-        """As the action `ack`; without a connection it counts for all of the user's that can't say it themselves."""
+        """As the action `ack`; without a connection it counts for all of the user's that can't say it themselves.
+
+        A device that was pushed to says it by its capability: all connections are told then.
+        """
+        if self._authenticator.brings_capability(request):
+            return await self._ack_by_device(request)
         user = (await self._authenticator.user(request)).user
         said = await _read(request, AckBody)
         if said.connection is not None:
@@ -64,6 +77,13 @@ class Connections:
         else:
             by = [one for one in self._hub.registry.connections_of(user) if not one.answers_pings]
         await all_written(self._hub.ack(user, said.ids, by))
+        return answer({"ok": True})
+
+    async def _ack_by_device(self, request: web.Request) -> web.Response:
+        said = await _read(request, DeviceAckBody, BODY_BYTES)
+        user = self._authenticator.holder(request, said.ids[0])
+        assert user is not None
+        await all_written(self._hub.ack(user, said.ids, []))
         return answer({"ok": True})
 
     async def set_visibility(self, request: web.Request) -> web.Response:
@@ -85,8 +105,8 @@ class Connections:
         raise Problem("not_found", "you have no such connection (any more)")
 
 
-async def _read(request: web.Request, model: type[Said]) -> Said:
-    body = await read_body(request)
+async def _read(request: web.Request, model: type[Said], most: int | None = None) -> Said:
+    body = await read_body(request, most)
     if not isinstance(body, dict):
         raise invalid([FieldError("", "the body is an object")])
     try:

@@ -13,7 +13,7 @@ from hubd.core.identity import ApiKey
 from hubd.core.notification import Notification
 from hubd.core.publish import Draft
 from hubd.edge.credentials import Authenticator
-from hubd.edge.http import answer, problem_fields, read_body
+from hubd.edge.http import answer, problem_item, read_body
 from hubd.edge.limits import Pace
 from hubd.hub import Hub
 from hubd.looking_up import LookUp
@@ -76,7 +76,7 @@ class Notifications:
                 answers.append(await self._publish(body, key))
             except Problem as problem:
                 self._hub.counts.problems[problem.code] += 1
-                answers.append(_problem_item(problem))
+                answers.append(problem_item(problem))
         return answer(answers)
 
     async def _publish(self, body: Any, key: ApiKey) -> dict[str, Any]:
@@ -96,8 +96,8 @@ class Notifications:
 
     async def read(self, request: web.Request) -> web.Response:
         """The notification, while anything knows it: for servers, and for users whom it was sent to."""
-        caller = await self._authenticator.caller(request)
         id = request.match_info["id"]
+        caller = await self._authenticator.reader(request, id)
         if isinstance(caller, ApiKey):
             if (scheduled := self._scheduled(id, caller)) is not None:
                 matching = next(filter(caller.channels.match, scheduled.channels), None)
@@ -105,7 +105,7 @@ class Notifications:
             notification = await self._of_key(id, caller)
             channel = next(filter(caller.channels.match, notification.channels))
         else:
-            found = await self._look_up.for_user(id, caller.user)
+            found = await self._look_up.for_user(id, caller)
             if found is None:
                 raise _not_found()
             notification, channel = found
@@ -165,10 +165,3 @@ def _check_channels(draft: Draft, key: ApiKey) -> None:
     refused = [channel.name for channel in draft.channels if not key.channels.match(channel.name)]
     if refused:
         raise Problem("forbidden", f"this key may not publish to {', '.join(map(repr, refused[:10]))}")
-
-
-def _problem_item(problem: Problem) -> dict[str, Any]:
-    fields = problem_fields(problem)
-    if problem.retry_after is not None:
-        fields["retry_after_s"] = problem.retry_after
-    return fields

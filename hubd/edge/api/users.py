@@ -8,6 +8,7 @@ from hubd.core.channel import Kind, is_user_id, parse_channel
 from hubd.core.connection import Connection
 from hubd.core.errors import FieldError, Problem, invalid
 from hubd.core.identity import ApiKey, Identity
+from hubd.edge.api.devices import described
 from hubd.edge.credentials import Authenticator
 from hubd.edge.http import answer
 from hubd.edge.permissions import without_denied
@@ -37,7 +38,7 @@ class Users:
         ]
 
     async def read(self, request: web.Request) -> web.Response:
-        """Where a user is: presence, connections, durable subscriptions. Somebody unknown is away."""
+        """Where a user is: presence, connections, devices, durable subscriptions. Somebody unknown is away."""
         self._authenticator.server(request, "admin")
         hub, id = self._hub, _user(request)
         now = hub.clock.monotonic()
@@ -47,7 +48,7 @@ class Users:
                 "user": id,
                 "presence": hub.presence.state(hub.registry.users.get(id), now).value,
                 "connections": connections,
-                "devices": [],
+                "devices": described(hub, id),
                 "subscriptions": self._subscriptions(id),
             }
         )

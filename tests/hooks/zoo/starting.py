@@ -9,7 +9,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from hubd.plugin import Problem, Routes, hookimpl
+from hubd.plugin import Limits, Problem, Routes, hookimpl
 from tests.hooks.zoo.nonsense import Masked, Quits, Untouchable, endless
 
 
@@ -144,12 +144,21 @@ class BrokerOf:
 class Platform:
     """A push backend, as far as it can be seen."""
 
+    limits: Any = Limits()
+    check = check_overrides = destination = staticmethod(answer)
+
     def __init__(self, platform: Any = "fcm", send: Any = answer) -> None:
         self.platform = platform
         self.send = send
 
 
-BACKENDS = "plugin animal: hubd_push_backends answers None or a list of PushBackend, each with `platform` and `send`"
+class Unlimited(Platform):
+    """A push backend that says nothing of its limits."""
+
+    limits = None
+
+
+BACKENDS = "plugin animal: hubd_push_backends answers None or a list of PushBackend, each with `platform` (a word)"
 BROKER = "plugin animal: hubd_broker answers None or a Broker, with `start` and `publish`"
 METRICS = "plugin animal: its metrics have to be called animal_...: "
 
@@ -220,6 +229,8 @@ ANIMALS = {
     "one for backends": answers("push_backends", Platform, BACKENDS),
     "backends of numbers": answers("push_backends", lambda: [5], BACKENDS),
     "backend of no platform": answers("push_backends", lambda: [Platform("")], BACKENDS),
+    "backend of many words": answers("push_backends", lambda: [Platform("two words")], BACKENDS),
+    "backend without limits": answers("push_backends", lambda: [Unlimited()], BACKENDS),
     "backend that can't send": answers("push_backends", lambda: [Platform("x", None)], BACKENDS),
     "untouchable backends": answers("push_backends", Untouchable, BACKENDS),
     "backends that fail late": answers("push_backends", _late, BACKENDS),

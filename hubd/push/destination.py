@@ -1,0 +1,166 @@
+"""One destination of pushes, a host or an app of a push service: its lanes, its pace, its pauses and its breaker."""
+
+import logging
+from collections.abc import Iterator
+from math import inf
+from random import Random
+
+from hubd.counts import PushCounts
+from hubd.hooks.push import Limits, PushBackend
+from hubd.log_events import log_event
+from hubd.push.jobs import Part, PartKey, Waiting
+from hubd.push.lanes import Lanes
+from hubd.push.pace import DestinationPace
+
+log = logging.getLogger("hubd.push")
+
+DESTINATIONS = 200
+"""So many are told apart by their names; what is more is treated as one for each platform."""
+OTHERS = "others"
+FAILURES = 5
+"""After so many failures in a row that are its own, a destination has a pause."""
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
+LONGEST_ASKED_S = 86_400.0
+"""No pause that a service asks for is longer."""
+_NAME_CHARS = 100
+
+
+class Destination(Waiting):
+    """Where pushes go together: whatever stops one of them here is likely to stop the others."""
+
+    def __init__(self, platform: str, name: str, limits: Limits, counts: PushCounts, number: int) -> None:
+        self.platform = platform
+        self.name = name
+        self.number = number
+        self.limits = limits
+        self.lanes: Lanes[PartKey, Part] = Lanes()
+        self.under_way = 0
+        self.waiting = 0
+        self._pace = DestinationPace(limits.per_destination)
+        self._counts = counts
+        self._failures = 0
+        self._pauses = 0
+        self.paused_until = -inf
+        self.is_paused = False
+        """From when it is paused until one push has shown that it works again."""
+        self.period = 0
+        """How often it was paused: an answer to what was begun before counts as no failure after."""
+
+    def apply(self, limits: Limits) -> None:
+        """Go by these limits from now on."""
+        if limits != self.limits:
+            self._pace = DestinationPace(limits.per_destination)
+            self.limits = limits
+
+    def put(self, part: Part) -> None:
+        """Devices wait for their turn here, together with those that wait for just the same."""
+        lane = self.lanes.lane(part.job.priority)
+        there = lane.get(part.key)
+        if there is None:
+            part.move_to(lane, part.key)
+        elif there is not part:
+            there.put(part.take_out(part.devices))
+
+    def room(self, now: float) -> int:
+        """How many more pushes may be under way at once: just one where it is to show that it works again."""
+        if now < self.paused_until:
+            return 0
+        return (1 if self.is_paused else self.limits.at_once) - self.under_way
+
+    def wait(self, now: float) -> float:
+        """Seconds for which nothing may be begun; 0: something may."""
+        return max(0.0, self.paused_until - now, self._pace.wait(now))
+
+    def began(self, now: float) -> None:
+        """A push is under way."""
+        self.under_way += 1
+        self._counts.under_way[self.platform] += 1
+        self._pace.taken(now)
+
+    def ended(self) -> None:
+        """It isn't any more."""
+        self.under_way -= 1
+        self._counts.under_way[self.platform] -= 1
+
+    def worked(self, period: int) -> None:
+        """It answered, whatever about this one push, which was begun in this period."""
+        self._failures = 0
+        if self.is_paused and period == self.period:
+            self._pauses = 0
+            self.is_paused = False
+            self.paused_until = -inf
+            self._counts.paused[self.platform] -= 1
+            log_event(log, "push_resumed", platform=self.platform, destination=self.name)
+
+    def failed(self, now: float, period: int, why: str, retry_after_s: float | None, random: Random) -> None:
+        """It didn't, or asks everybody to wait. ``period`` is that in which the push was begun."""
+        if retry_after_s is not None:
+            self._pause(now, min(max(FIRST_PAUSE_S, retry_after_s), LONGEST_ASKED_S), why)
+            return
+        if period != self.period:
+            return
+        self._failures += 1
+        if self._failures >= FAILURES or self.is_paused:
+            longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._pauses, 10))
+            self._pauses += 1
+            self._pause(now, longest * random.uniform(0.5, 1.0), why)
+
+    def _pause(self, now: float, seconds: float, why: str) -> None:
+        self.period += 1
+        self._failures = 0
+        self.paused_until = max(self.paused_until, now + seconds)
+        if not self.is_paused:
+            self.is_paused = True
+            self._counts.paused[self.platform] += 1
+            log_event(
+                log,
+                "push_paused",
+                platform=self.platform,
+                destination=self.name,
+                reason=why,
+                seconds=round(self.paused_until - now, 1),
+            )
+
+    def is_idle(self, now: float) -> bool:
+        """Whether it could be forgotten, and nobody would see it."""
+        nothing = not self.under_way and not self.waiting and not self.lanes
+        return nothing and not self.is_paused and not self._failures and self._pace.is_idle(now)
+
+
+class Destinations:
+    """All destinations, by platform and name."""
+
+    def __init__(self, counts: PushCounts, most: int = DESTINATIONS) -> None:
+        self._counts = counts
+        self._most = most
+        self._found: dict[tuple[str, str], Destination] = {}
+        self._count = 0
+
+    def __iter__(self) -> Iterator[Destination]:
+        return iter(self._found.values())
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def of(self, backend: PushBackend, name: str, now: float) -> Destination:
+        """The one with this name, or that of all others if there are too many."""
+        platform, name = backend.platform, name[:_NAME_CHARS]
+        found = self._found.get((platform, name))
+        if found is None:
+            if len(self._found) >= self._most:
+                self._forget_idle(now)
+            if len(self._found) >= self._most:
+                name = OTHERS
+            found = self._found.get((platform, name))
+        if found is None:
+            self._count += 1
+            found = Destination(platform, name, backend.limits, self._counts, self._count)
+            self._found[platform, name] = found
+        elif found.limits is not backend.limits:
+            found.apply(backend.limits)
+        return found
+
+    def _forget_idle(self, now: float) -> None:
+        for key, one in list(self._found.items()):
+            if one.is_idle(now):
+                del self._found[key]

@@ -1,0 +1,143 @@
+"""The options in ``[plugins.apns]``, and what has to be true of them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
+
+from pydantic import PrivateAttr, ValidationInfo, model_validator
+
+from hubd.plugin import Field, ListOf, PluginConfig, Seconds, raise_at
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+
+APPS = 100
+KEY_BYTES = 64 * 1024
+Environment = Literal["production", "sandbox"]
+
+
+class AppConfig(PluginConfig):
+    """One app, with the key that signs for it."""
+
+    topic: str = Field(
+        pattern="^[A-Za-z0-9][A-Za-z0-9.-]{0,254}$", description="The app's bundle id.", examples=["com.example.app"]
+    )
+    team_id: str = Field(
+        pattern="^[A-Z0-9]{10}$", description="The ten characters of the team at Apple.", examples=["ABCDE12345"]
+    )
+    key_id: str = Field(
+        pattern="^[A-Z0-9]{10}$", description="The ten characters of the key at Apple.", examples=["KEY1234567"]
+    )
+    key_file: str = Field(
+        description="The key itself, AuthKey_....p8; a relative path starts at the config file's folder.",
+        examples=["AuthKey_KEY1234567.p8"],
+    )
+    name: str = Field(
+        "",
+        pattern="^[A-Za-z0-9._-]{0,64}$",
+        description="What devices, logs and metrics call it; empty: its topic.",
+    )
+    environment: Environment = Field(
+        "production", description="Where the tokens of devices are good that don't say it: builds of Xcode are sandbox."
+    )
+    host: str = Field(
+        "", pattern="^[A-Za-z0-9.:-]{0,255}$", description="Another server than Apple's, for both environments: a test."
+    )
+    port: int = Field(443, ge=1, le=65535, description="The port: Apple has 443, and 2197 where a firewall wants that.")
+    ca_file: str = Field("", description="Certificates to trust instead of the machine's, as PEM: for a test.")
+
+    _key: "EllipticCurvePrivateKey | None" = PrivateAttr(default=None)
+    _ca_path: str = PrivateAttr(default="")
+
+    @model_validator(mode="after")
+    def _read_files(self, info: ValidationInfo) -> Self:
+        folder = Path((info.context or {}).get("folder", "."))
+        try:
+            self._key = _key_of(_content(folder, self.key_file))
+        except ValueError as error:
+            raise_at([(("key_file",), f"{self.key_file!r} {error}")])
+        if self.ca_file:
+            try:
+                _check_certificates(_content(folder, self.ca_file))
+            except ValueError as error:
+                raise_at([(("ca_file",), f"{self.ca_file!r} {error}")])
+            self._ca_path = str(folder / self.ca_file)
+        return self
+
+    @property
+    def key(self) -> "EllipticCurvePrivateKey":
+        """What tokens are signed with."""
+        assert self._key is not None
+        return self._key
+
+    @property
+    def ca_path(self) -> str:
+        """Where the certificates are that are trusted; empty: the machine's."""
+        return self._ca_path
+
+    @property
+    def label(self) -> str:
+        """Its name."""
+        return self.name or self.topic
+
+
+class ApnsConfig(PluginConfig):
+    """Pushes to iPhones, iPads, Macs and watches, by Apple's push service. Each app needs a key of its team."""
+
+    apps: Annotated[tuple[AppConfig, ...], ListOf] = Field(
+        (), max_length=APPS, description="The apps; a device that names none belongs to the first."
+    )
+    timeout_s: Seconds = Field(
+        12, gt=0, le=14, description="How long one push may take before it is tried again, a new connection included."
+    )
+    connect_timeout_s: Seconds = Field(8, gt=0, le=14, description="How long connecting may take.")
+
+    @model_validator(mode="after")
+    def _check_apps(self) -> Self:
+        raise_at(_wrong_apps(self))
+        return self
+
+
+def _wrong_apps(config: ApnsConfig) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    labels: set[str] = set()
+    for place, app in enumerate(config.apps):
+        if app.label in labels:
+            yield ("apps", place, "name"), f"{app.label!r} is there twice: give each app its own name"
+        labels.add(app.label)
+
+
+def _content(folder: Path, name: str) -> bytes:
+    """A small file; ``ValueError`` says why it can't be had, to follow its name."""
+    try:
+        with (folder / name).open("rb") as file:
+            content = file.read(KEY_BYTES * 16 + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not a path"
+        raise ValueError(f"can't be read: {reason}") from None
+    if len(content) > KEY_BYTES * 16:
+        raise ValueError("is too large")
+    return content
+
+
+def _key_of(pem: bytes) -> "EllipticCurvePrivateKey":
+    """The key in a .p8 file; ``ValueError`` says what is wrong with it, and nothing of it."""
+    from cryptography.exceptions import UnsupportedAlgorithm  # late: only who has an app needs it
+    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        key = load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("is no private key: it has to be Apple's .p8 file, as it was downloaded") from None
+    if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
+        raise ValueError("is a key of another kind: APNs wants ES256, so a private key on the curve P-256")
+    return key
+
+
+def _check_certificates(pem: bytes) -> None:
+    from cryptography.x509 import load_pem_x509_certificates
+
+    try:
+        load_pem_x509_certificates(pem)
+    except ValueError:
+        raise ValueError("has no certificates in PEM") from None
