@@ -57,6 +57,8 @@ def _memory_of(store: Store, loaded: Loaded, config: Config, clock: Clock, numbe
         grant.stored_at = grant.checked_at
     memory.durables.put_back(loaded.subscriptions)
     memory.durables.lapse(clock.now())
+    memory.devices.put_back(loaded.devices)
+    memory.secrets.update(loaded.secrets)
     now = clock.monotonic() - clock.now()  # what is to be added to a time of the wall clock
     for one in loaded.answers:
         # One without a cursor was stored, and the hub ended before it was published: that comes after this.

@@ -17,7 +17,7 @@ from hubd.core.users import UserNumbers, UserSet
 from hubd.hooks.push import Address, Device
 from hubd.log_events import log_event
 from hubd.push.gone import WINDOW_S, GoneWatch
-from hubd.storing import Store, StoreError, unavailable
+from hubd.storing import Store, StoreError, Written, unavailable
 from hubd.turns import Turns
 
 log = logging.getLogger("hubd.push")
@@ -297,8 +297,12 @@ class Devices:
         self._user_numbers.release(entry.owner)
 
     def _note(self, write: PutDevice | DropDevice) -> None:
+        """Have it stored, though nobody waits: in the lane of those that are waited for, so that all are in order.
+
+        What isn't stored in the end is found out again: the service still doesn't know the device.
+        """
         if self._store is not None:
-            self._store.note(write)
+            self._store.write(write, Lane.ACK).add_done_callback(_retrieve)
 
     # The store
 
@@ -329,6 +333,12 @@ def _is_known(before: _Entry, entry: _Entry) -> bool:
     """Whether the store needn't be told that a device is what it was before."""
     is_same = (before.owner, before.app, before.address) == (entry.owner, entry.app, entry.address)
     return is_same and entry.registered_ms - before.stored_ms < REWRITTEN_MS
+
+
+def _retrieve(written: Written) -> None:
+    """That nobody looks whether it failed is no fault."""
+    if not written.cancelled():
+        written.exception()
 
 
 def device_id(platform: str, key: str) -> str:

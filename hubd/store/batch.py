@@ -7,14 +7,18 @@ import orjson
 
 from hubd.core.stored import (
     Close,
+    DropDevice,
     Fact,
     Keep,
+    KeepSecret,
     Note,
+    PutDevice,
     Remember,
     Revoke,
     Schedule,
     Scheduled,
     StoredAnswer,
+    StoredDevice,
     Subscribe,
     Unschedule,
     Unsubscribe,
@@ -44,6 +48,8 @@ class Batch:
         self._scheduled: dict[str, Scheduled | None] = {}
         self._subscriptions: dict[tuple[str, str], Subscribe | None] = {}
         self._revoked: dict[str, float] = {}
+        self._devices: dict[str, StoredDevice | None] = {}
+        self._secrets: dict[str, bytes] = {}
         self._forgotten: list[Values] = []
         self._users_gone: list[Values] = []
 
@@ -68,19 +74,30 @@ class Batch:
                 self._subscriptions[user, topic] = None
             case Revoke(user, since):
                 self._revoked[user] = since
+            case PutDevice() | DropDevice() | KeepSecret():
+                self._put_own(write)
             case Forget():
                 self._forgotten.append(tuple(write))
             case ForgetUser(number):
                 self._users_gone.append((number,))
 
+    def _put_own(self, write: PutDevice | DropDevice | KeepSecret) -> None:
+        match write:
+            case PutDevice(device):
+                self._devices[device.id] = device
+            case DropDevice(id):
+                self._devices[id] = None
+            case KeepSecret(name, value):
+                self._secrets[name] = value
+
     def _keep(self, write: Keep) -> None:
         row = write.row
         sets = pack_sets(row, write.facts, self._dumps)
         channels = orjson.dumps(row.channels).decode()
-        key, id, body, _, persistence, sent_at, expires_at, collapse_key, group, _, _, _, due_at, _ = row
+        key, id, body, _, persistence, sent_at, expires_at, collapse_key, group, _, _, _, due_at, push = row
         self._rows[key] = (
             self._seq(), key, id, body, channels, persistence, sent_at, expires_at, collapse_key, group, due_at,
-            sets, None,
+            sets, None, push,
         )  # fmt: skip
         if write.answer is not None:
             self._remember(write.answer)
@@ -140,6 +157,9 @@ class Batch:
             (words.subscribe, [_subscription(one) for one in self._subscriptions.values() if one is not None]),
             (words.unsubscribe, [pair for pair, one in self._subscriptions.items() if one is None]),
             (words.revoke, list(self._revoked.items())),
+            (words.device, [tuple(device) for device in self._devices.values() if device is not None]),
+            (words.drop_device, [(id,) for id, device in self._devices.items() if device is None]),
+            (words.secret, list(self._secrets.items())),
             (words.forget, self._forgotten),
             (words.forget_user, self._users_gone),
             (words.go_on, [(number, next_number)]),
@@ -188,6 +208,6 @@ def sets_of(write: AnyWrite) -> list[UserSet]:
             return sets
         case Note(fact):
             return [fact.users]
-        case Subscribe(number=number):
+        case Subscribe(number=number) | PutDevice(StoredDevice(number=number)):
             return [UserSet((number,))]
     return []

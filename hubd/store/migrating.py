@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from hubd.storing import StoreError
 
-HEAD = "0001"
+HEAD = "0002"
 """The last revision in ``migrations/versions``."""
 VERSIONS = "hubd_alembic_version"
 """The table in which alembic keeps the database's revision."""

@@ -42,7 +42,22 @@ def pack_sets(row: Row, facts: Sequence[Fact], dumps: Dumps) -> bytes:
 
 def unpack_row(found: Sequence[Any], facts: Sequence[Fact]) -> Kept:
     """A row as ``COLUMNS`` gave it, with those facts that came later. ``ValueError`` when it makes no sense."""
-    _, key, id, body, channels, persistence, sent_at, expires_at, collapse_key, group, due_at, sets, keep_until = found
+    (
+        _,
+        key,
+        id,
+        body,
+        channels,
+        persistence,
+        sent_at,
+        expires_at,
+        collapse_key,
+        group,
+        due_at,
+        sets,
+        keep_until,
+        push,
+    ) = found
     data, may_push, topics, known = msgpack.unpackb(sets)
     everybody = Snapshot(UserSet.read(data))
     row = Row(
@@ -59,6 +74,7 @@ def unpack_row(found: Sequence[Any], facts: Sequence[Fact]) -> Kept:
         everybody,
         everybody if may_push is None else UserSet.read(may_push),
         due_at,
+        None if push is None else bytes(push),
     )
     first = [Fact(fact_key, kind, UserSet.read(users), at, detail) for fact_key, kind, users, at, detail in known]
     return Kept(row, (*first, *facts), keep_until is None)

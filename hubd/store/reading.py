@@ -8,7 +8,7 @@ import orjson
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from hubd.core.stored import Fact, Kept, Scheduled, StoredAnswer
+from hubd.core.stored import Fact, Kept, Scheduled, StoredAnswer, StoredDevice
 from hubd.core.subscriptions import Grant
 from hubd.core.users import UserSet, union_of
 from hubd.store import tables
@@ -65,6 +65,18 @@ async def read_revoked(connection: AsyncConnection) -> list[tuple[str, float]]:
     """All revocations."""
     found = await connection.execute(select(tables.revoked).order_by(tables.revoked.c.since))
     return [(user, since) for user, since in found]
+
+
+async def read_devices(connection: AsyncConnection) -> list[StoredDevice]:
+    """All devices, the one that registered longest ago first."""
+    table = tables.devices
+    found = await connection.execute(select(table).order_by(table.c.registered_at, table.c.id))
+    return [StoredDevice(*row[:5], bytes(row[5]), *row[6:]) for row in found]
+
+
+async def read_secrets(connection: AsyncConnection) -> dict[str, bytes]:
+    """What the hub signs with, by name."""
+    return {name: bytes(value) for name, value in await connection.execute(select(tables.secrets))}
 
 
 async def read_answers(connection: AsyncConnection, since: int = 0) -> list[StoredAnswer]:
@@ -188,8 +200,10 @@ async def is_much(connection: AsyncConnection) -> bool:
 async def referred_users(connection: AsyncConnection) -> UserSet:
     """Everybody whom anything refers to that was stored when this began. Others have their turn between."""
     rows, facts = tables.notifications, tables.facts
-    found = await connection.execute(select(tables.subscriptions.c.number))
-    referred = UserSet(number for (number,) in found)
+    referred = UserSet()
+    for table in (tables.subscriptions, tables.devices):
+        found = await connection.execute(select(table.c.number))
+        referred = referred | UserSet(number for (number,) in found)
     for seq, column, read in ((rows.c.seq, rows.c.sets, unpack_users), (facts.c.seq, facts.c.users, UserSet.read)):
         async for values in _sliced(connection, seq, column):
             sets = [referred]

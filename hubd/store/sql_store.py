@@ -172,6 +172,8 @@ class SqlStore:
             await reading.read_revoked(connection),
             await reading.read_answers(connection),
             await reading.read_scheduled(connection),
+            await reading.read_devices(connection),
+            await reading.read_secrets(connection),
         )
 
     async def _forget_users(self, numbers: list[int]) -> None:

@@ -51,6 +51,13 @@ class Statements:
         self.unsubscribe = self._gone(tables.subscriptions, "user_id", "topic")
         self.revoke = self._put(tables.revoked, "since")
         """user, since"""
+        self.device = self._put(
+            tables.devices, "user_id", "number", "platform", "app", "address", "registered_at", "gone_at"
+        )
+        """As the columns stand in the table."""
+        self.drop_device = self._gone(tables.devices, "id")
+        self.secret = self._put(tables.secrets, "value")
+        """name, value"""
         self.forget_user = self._gone(users, "number")
 
     def _kept(self, table: Table) -> str:

@@ -54,6 +54,7 @@ notifications = Table(
     Column("due_at", BigInteger, nullable=False),
     Column("sets", LargeBinary, nullable=False),
     Column("keep_until", BigInteger),
+    Column("push", LargeBinary),
 )
 """In the order of ``seq``. ``keep_until``: nothing while something is open, then until when it is still to be read."""
 
@@ -107,6 +108,26 @@ subscriptions = Table(
     Column("allowed", Boolean, nullable=False),
     PrimaryKeyConstraint("user_id", "topic"),
     sqlite_with_rowid=False,
+)
+
+devices = Table(
+    "hubd_devices",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("user_id", Text, nullable=False),
+    Column("number", BigInteger, nullable=False),
+    Column("platform", Text, nullable=False),
+    Column("app", Text, nullable=False),
+    Column("address", LargeBinary, nullable=False),
+    Column("registered_at", BigInteger, nullable=False),
+    Column("gone_at", BigInteger, nullable=False),
+)
+
+secrets = Table(
+    "hubd_secrets",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", LargeBinary, nullable=False),
 )
 
 revoked = Table(

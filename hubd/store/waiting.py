@@ -5,7 +5,17 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from hubd.core.stored import Close, Fact, Keep, Lane, Note, Remember, Schedule, Unschedule
+from hubd.core.stored import (
+    Close,
+    Fact,
+    Keep,
+    Lane,
+    Note,
+    PutDevice,
+    Remember,
+    Schedule,
+    Unschedule,
+)
 from hubd.core.users import Snapshot, UserSet
 from hubd.store.own import AnyWrite
 
@@ -203,6 +213,8 @@ def size_of(write: AnyWrite) -> int:
             return _WRITE_BYTES + _fact_size(fact)
         case Schedule(call):
             return _WRITE_BYTES + len(call.call)
+        case PutDevice(device):
+            return _WRITE_BYTES + len(device.address)
         case Remember():
             return 2 * _WRITE_BYTES
     return _WRITE_BYTES
