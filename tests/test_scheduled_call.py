@@ -11,12 +11,13 @@ from hubd.core.stored import Scheduled
 from hubd.memory import Receipt
 from hubd.scheduled_call import Asked, ScheduledCall, read, row_key, written
 from hubd.testing import make_hub
+from tests.steered_store import SteeredStore
 
 AT = 1_800_000_005_000
 
 
 def draft(**more: Any) -> Draft:
-    hub, _, _ = make_hub(store=object())  # type: ignore[arg-type]  # it is only asked whether there is one
+    hub, _, _ = make_hub(store=SteeredStore())  # it is only asked whether there is one
     body = {"to": ["news:a", "user:ada"], "notification": {"type": "alert", "n": 1}, "deliver_at": AT, **more}
     return hub.prepare(body)
 
@@ -35,12 +36,19 @@ ASKED = [
 
 @pytest.mark.parametrize("asked", ASKED)
 def test_it_is_read_as_it_was_written(asked: Asked) -> None:
-    before = call(draft(id="x", ttl=1.5, collapse_key="c", group="g", priority="critical"), asked)
+    said = draft(id="x", ttl=1.5, collapse_key="c", group="g", priority="critical", push={"fcm": {"b": 1, "a": []}})
+    before = call(said, asked)
     after = read(Scheduled("k", "x", AT, before.data))
     assert (after.key, after.deliver_at, after.receipt, after.ttl_s) == ("k", AT, before.receipt, 1.5)
     assert after.asked[:5] == asked[:5]
     assert getattr(after.asked.allowed, "texts", None) == getattr(asked.allowed, "texts", None)
-    assert after.draft == before.draft == draft(id="x", ttl=1.5, collapse_key="c", group="g", priority="critical")
+    assert after.draft == before.draft == said
+
+
+def test_one_from_before_there_was_push_is_read_too() -> None:
+    before = call(draft(id="x"), ASKED[0])
+    said = {name: value for name, value in orjson.loads(before.data).items() if name != "push"}
+    assert read(Scheduled("k", "x", AT, orjson.dumps(said))).draft == before.draft
 
 
 def test_what_its_publisher_sees() -> None:

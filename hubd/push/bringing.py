@@ -15,7 +15,8 @@ from hubd.log_events import log_event
 from hubd.push.destination import Destination
 from hubd.push.job_table import JobTable
 from hubd.push.jobs import Job, Part
-from hubd.push.pacing import Pacing, Queued
+from hubd.push.pace import Queued
+from hubd.push.pacing import Pacing
 from hubd.push.reporting import Gathered
 from hubd.push.retrying import Buckets, backoff
 from hubd.push.routing import KnownDevices, OnFault
@@ -156,12 +157,12 @@ class Bringing:
         else:
             push = self._push_for(job, device, number, user)
         if push is None or device is None or user is None or backend is None:
-            self._pacing.left_one(to.platform, number, key.queue)
+            self._pacing.left_one(to.platform, number, key.line)
             return
         is_urgent = job.priority is Priority.CRITICAL
-        admitted = self._pacing.admit(backend, number, push, key.queue, now, is_urgent=is_urgent)
+        admitted = self._pacing.admit(backend, number, push, key.line, now, is_urgent=is_urgent)
         if isinstance(admitted, Queued):
-            self._buckets.put(job, to, number, key.attempt, admitted.queue, now + admitted.wait_s, now)
+            self._buckets.put(job, to, number, key.attempt, admitted.line, now + admitted.wait_s, now)
             return
         to.began(now)
         sent = _Sent(job, to, number, user, key.attempt, to.period, now)

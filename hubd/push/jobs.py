@@ -10,11 +10,11 @@ from hubd.core.users import NOBODY, UserSet
 
 
 class PartKey(NamedTuple):
-    """What makes devices wait together: the same job, as many attempts before, and the same queue (``Paces``)."""
+    """What makes devices wait together: the same job, as many attempts before, and the same line (``Paces``)."""
 
     job: int
     attempt: int
-    queue: str
+    line: str
 
 
 class Job:
@@ -82,10 +82,10 @@ class Part:
 
     __slots__ = ("_name", "_place", "devices", "job", "key", "to")
 
-    def __init__(self, job: Job, to: Waiting, attempt: int, queue: str) -> None:
+    def __init__(self, job: Job, to: Waiting, attempt: int, line: str) -> None:
         self.job = job
         self.to = to
-        self.key = PartKey(job.number, attempt, queue)
+        self.key = PartKey(job.number, attempt, line)
         self.devices = UserSet()
         self._place: MutableMapping[Any, Part] | None = None
         self._name: object = None

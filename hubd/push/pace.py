@@ -88,6 +88,10 @@ class Table:
         """Whether this one has had any lately."""
         return device in self._free_at
 
+    def free_at(self, device: int) -> float:
+        """When everything that this one had is made good."""
+        return self._free_at.get(device, -inf)
+
     def has_room(self, now: float) -> bool:
         """Whether one more finds a place."""
         self._let_go(now)
@@ -152,7 +156,17 @@ class Keys:
 
 
 PLAIN, URGENT, COLLAPSIBLE = "plain", "urgent", "collapsible"
-"""The queues of a device: who waits in one doesn't wait for those in another."""
+"""The lines of a device: who waits in one doesn't wait for those in another."""
+_AGAIN = "+"
+"""What stands behind the name of the line of those who couldn't go when they thought they could. They go before those
+of the first line, who don't know yet."""
+
+
+class Queued(NamedTuple):
+    """It has to wait so long, in this line of its device."""
+
+    wait_s: float
+    line: str
 
 
 class DevicePaces:
@@ -162,14 +176,66 @@ class DevicePaces:
         self._rates = [Table(Pace.of(rate), entries) for rate in limits.per_device]
         burst, every_s = limits.collapsible_burst, limits.collapsible_every_s
         self._collapsible = Table(Pace(burst, every_s * _MORE), entries) if burst and every_s > 0 else None
-        self._keys = Keys(limits.collapse_keys, entries) if limits.collapse_keys else None
-        self._queues: dict[tuple[int, str], _Queue] = {}
         self._all_collapsible = limits.all_collapsible
+        self._keys = Keys(limits.collapse_keys, entries) if limits.collapse_keys else None
+        self._lines: dict[tuple[int, str], _Line] = {}
         self.is_any = bool(self._rates or self._collapsible or self._keys)
 
-    def with_key(self, device: int, push: Push, now: float, *, is_urgent: bool) -> Push:
-        """The push as it may go: without its collapse key, where that is one too many, or would have an urgent one
-        wait."""
+    def admit(self, device: int, push: Push, line: str, now: float, *, is_urgent: bool = False) -> Push | Queued:
+        """The push as it may be sent now, and then it is counted; or how long it has to wait.
+
+        ``line``: where it has waited before; who hasn't yet comes behind those who do.
+        """
+        push = self._with_key(device, push, now, is_urgent=is_urgent)
+        tables = self._tables(push)
+        waits = [table.wait(device, now) for table in tables]
+        wait = max(waits, default=0.0)
+        first = line.removesuffix(_AGAIN) or self._line_of(push, is_urgent=is_urgent)
+        behind = self._behind(device, first, line)
+        if wait <= 0 and not behind:
+            for table in tables:
+                table.taken(device, now)
+            if self._keys is not None and push.collapse_key is not None:
+                self._keys.taken(device, push.collapse_key, now + push.ttl_s, now)
+            self.left(device, line)
+            return push
+        if line.endswith(_AGAIN):
+            return Queued(wait, line)
+        self.left(device, line)
+        return self._wait_in(device, behind or (first + _AGAIN if line else first), tables, wait, now)
+
+    def left(self, device: int, line: str) -> None:
+        """One of those who waited in a line doesn't any more; an empty name is none."""
+        there = self._lines.get((device, line))
+        if there is not None:
+            there.count -= 1
+            if there.count <= 0:
+                del self._lines[device, line]
+
+    def _wait_in(self, device: int, line: str, tables: list[Table], wait: float, now: float) -> Queued:
+        """Wait until all who wait there will have gone, as far as that can be said."""
+        there = self._lines.get((device, line))
+        if there is None:
+            there = self._lines[device, line] = _Line()
+        there.count += 1
+        for table in tables:
+            free_at = max(there.free_at.get(table, -inf), table.free_at(device))
+            there.free_at[table] = free_at
+            wait = max(wait, table.pace.wait(free_at, now))
+        for table in tables:
+            there.free_at[table] = max(there.free_at[table], now + wait) + table.pace.interval_s * SPREAD
+        return Queued(wait, line)
+
+    def _behind(self, device: int, first: str, line: str) -> str:
+        """The line at whose end it has to wait, whatever the pace allows; empty: none."""
+        if line.endswith(_AGAIN):
+            return ""
+        if not line and (device, first) in self._lines:
+            return first
+        return first + _AGAIN if (device, first + _AGAIN) in self._lines else ""
+
+    def _with_key(self, device: int, push: Push, now: float, *, is_urgent: bool) -> Push:
+        """Without its collapse key, where that is one too many, or would have an urgent one wait."""
         key = push.collapse_key
         if key is None:
             return push
@@ -179,46 +245,10 @@ class DevicePaces:
             may = may and not (is_urgent and self._collapsible.wait(device, now) > 0)
         return push if may else push._replace(collapse_key=None)
 
-    def queue_of(self, push: Push, *, is_urgent: bool) -> str:
-        """Behind which others it waits, if it has to."""
+    def _line_of(self, push: Push, *, is_urgent: bool) -> str:
         if is_urgent:
             return URGENT
         return COLLAPSIBLE if self._is_collapsible(push) else PLAIN
-
-    def wait(self, device: int, push: Push, queue: str, now: float, *, has_waited: bool) -> float:
-        """Seconds until it may be sent, and then 0; who hasn't waited yet comes behind those who do."""
-        waits = [table.wait(device, now) for table in self._tables(push)]
-        wait = max(waits, default=0.0)
-        there = self._queues.get((device, queue))
-        if has_waited or there is None or queue == URGENT:
-            return wait
-        return max(wait, there.free_at - now, FULL_S / 10)
-
-    def queued(self, device: int, push: Push, queue: str, wait: float, now: float, *, has_waited: bool) -> None:
-        """It waits so long from now on."""
-        if has_waited:
-            return
-        there = self._queues.get((device, queue))
-        if there is None:
-            there = self._queues[device, queue] = _Queue()
-        interval = max([table.pace.interval_s for table in self._tables(push)], default=0.0)
-        there.count += 1
-        there.free_at = max(there.free_at, now + wait) + interval * SPREAD
-
-    def left(self, device: int, queue: str) -> None:
-        """One of those who waited doesn't any more."""
-        there = self._queues.get((device, queue))
-        if there is not None:
-            there.count -= 1
-            if there.count <= 0:
-                del self._queues[device, queue]
-
-    def taken(self, device: int, push: Push, until: float, now: float) -> None:
-        """It is sent."""
-        for table in self._tables(push):
-            table.taken(device, now)
-        if self._keys is not None and push.collapse_key is not None:
-            self._keys.taken(device, push.collapse_key, until, now)
 
     def _tables(self, push: Push) -> list[Table]:
         if self._collapsible is not None and self._is_collapsible(push):
@@ -229,11 +259,11 @@ class DevicePaces:
         return self._collapsible is not None and (self._all_collapsible or push.collapse_key is not None)
 
 
-class _Queue:
-    """How many wait for a device, and when the next one would have its turn."""
+class _Line:
+    """How many wait in it, and the ``free_at`` of each table as it will be when they have gone."""
 
     __slots__ = ("count", "free_at")
 
     def __init__(self) -> None:
         self.count = 0
-        self.free_at = -inf
+        self.free_at: dict[Table, float] = {}

@@ -70,11 +70,8 @@ class Payloads:
             raise ValueError(f"a payload needs {LEAST} bytes")
         notification = shared.notification
         capability = self._capabilities.sign(notification.id, user, expires_at + LATE_S)
-        own = b',"hub_capability":"%b"%b}' % (capability.encode(), shared.tag_member)
-        if channel is not None:
-            whole = b'%b,"channel":"%b"%b' % (notification.body, channel.encode(), own)
-        else:
-            whole = notification.body + own
+        own = _member("hub_capability", capability) + shared.tag_member + b"}"
+        whole = notification.body + (b"" if channel is None else _member("channel", channel)) + own
         return whole if len(whole) <= most else shared.light(most - len(own)) + own
 
     def _overrides(self, shared: "_Shared", platform: str) -> Mapping[str, Any]:
@@ -123,7 +120,7 @@ class _Shared:
         self.url = url if _size(url) <= URL_BYTES else ""  # a part of it would lead elsewhere
         self.collapse_key = _collapse_key(notification)
         tag = self.collapse_key
-        self.tag_member = b"" if tag is None else b',"hub_tag":' + orjson.dumps(tag)
+        self.tag_member = b"" if tag is None else _member("hub_tag", tag)
         self.overrides = unpacked(notification.push)
         self.checked: list[str] = []
 
@@ -138,7 +135,7 @@ class _Shared:
 
     def _make_light(self, room: int) -> bytes:
         notification = self.notification
-        made = b'{"id":"%b","fetch":true' % notification.id.encode()
+        made = b'{"id":"%b"' % notification.id.encode() + _member("fetch", True)
         for name, value in (
             ("type", notification.type), ("priority", notification.priority.word), ("sent_at", notification.sent_at),
         ):  # fmt: skip

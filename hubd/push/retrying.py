@@ -40,18 +40,18 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def put(self, job: Job, to: Waiting, device: int, attempt: int, queue: str, at: float, now: float) -> None:
+    def put(self, job: Job, to: Waiting, device: int, attempt: int, line: str, at: float, now: float) -> None:
         """This device of a job waits until then (monotonic s), or a little longer."""
-        moment = rounded_up(max(at, now), now, _COARSEST_S if queue else inf)
+        moment = rounded_up(max(at, now), now, _COARSEST_S if line else inf)
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = {}
             heapq.heappush(self._moments, moment)
         attempt = min(attempt, MOST_ATTEMPTS)
-        key = to.number, PartKey(job.number, attempt, queue)
+        key = to.number, PartKey(job.number, attempt, line)
         part = bucket.get(key)
         if part is None:
-            part = Part(job, to, attempt, queue)
+            part = Part(job, to, attempt, line)
             part.move_to(bucket, key)
         part.put_one(device)
 

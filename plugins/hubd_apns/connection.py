@@ -1,4 +1,4 @@
-"""The client: aioapns, hardened by subclasses. Only this file imports it, and is itself imported when the hub starts.
+"""A connection to APNs: that of aioapns, hardened by a subclass. It is imported when the hub starts, not before.
 
 What aioapns 4.0 does under load, each with a test of its own: a stream that is reset, an error without a body and no
 answer at all hang for ever; a cancelled request kills the connection when its answer comes late; a burst of requests
@@ -7,12 +7,12 @@ a token of its own; a quiet connection ends after 10 s; ``Retry-After`` and what
 """
 
 import asyncio
-import ssl
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 from aioapns.common import NotificationRequest, NotificationResult, PushType
-from aioapns.connection import APNsKeyConnectionPool, APNsTLSClientProtocol, AuthorizationHeaderProvider
+from aioapns.connection import APNsTLSClientProtocol, AuthorizationHeaderProvider
 from aioapns.exceptions import ConnectionClosed
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -34,15 +34,11 @@ QUIET_S = 60.0
 """One from which nothing was heard for so long is probed as it is used again."""
 PROBE_S = 5.0
 """How long it may take to show that it lives."""
-PAUSE_S = 1.0
-"""How long nobody connects after it has failed."""
-MOVES = 3
-"""How many connections one request waits on at most, each of which goes away before its turn comes."""
 ANSWER_BYTES = 8192
 """What is kept of an answer: Apple's have less than 200."""
 
 
-class Lost(ConnectionClosed):  # type: ignore[misc]  # its base is untyped
+class Lost(ConnectionClosed):
     """There is no answer: ``word`` says why, in one of a few words."""
 
     def __init__(self, word: str) -> None:
@@ -58,7 +54,7 @@ class Unreachable(Lost):
     """There is no connection to be had."""
 
 
-class ApnsRequest(NotificationRequest):  # type: ignore[misc]
+class ApnsRequest(NotificationRequest):
     """One request: its headers that begin with ``apns-``, and its body as it is sent."""
 
     __slots__ = ("body", "headers")
@@ -69,7 +65,7 @@ class ApnsRequest(NotificationRequest):  # type: ignore[misc]
         self.body = body
 
 
-class ApnsResult(NotificationResult):  # type: ignore[misc]
+class ApnsResult(NotificationResult):
     """The answer as it came, and the provider token that was sent."""
 
     __slots__ = ("authorization", "body", "retry_after")
@@ -82,7 +78,7 @@ class ApnsResult(NotificationResult):  # type: ignore[misc]
 
 
 class _Http2(H2Connection):
-    """HTTP/2 that reads on after a GOAWAY: h2 by itself takes every answer that follows for an error (RFC 9113, 6.8)."""
+    """HTTP/2 that reads on after a GOAWAY (RFC 9113, 6.8): h2 by itself takes what follows for an error."""
 
     def _receive_goaway_frame(self, frame: GoAwayFrame) -> tuple[list[Frame], list[Event]]:
         event = ConnectionTerminated()
@@ -105,13 +101,21 @@ class _Stream:
         self.content = bytearray()
 
 
-class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
+class HardenedConnection(APNsTLSClientProtocol):
     """One connection. Every request on it ends: with an answer, as `Lost`, or cancelled by who waits."""
 
-    def __init__(self, pool: "HardenedPool") -> None:
-        super().__init__(pool.apns_topic, pool.loop, pool.discard_connection, pool.tokens)
+    def __init__(
+        self,
+        host: str,
+        tokens: AuthorizationHeaderProvider,
+        loop: asyncio.AbstractEventLoop,
+        on_retired: Callable[["HardenedConnection"], None],
+    ) -> None:
+        super().__init__("", loop, None, tokens)
         self.conn = _Http2()
-        self.host = pool.host
+        self.host = host
+        self.tokens = tokens
+        self._on_retired = on_retired
         self.streams: dict[int, _Stream] = {}
         self.opened: asyncio.Future[None] = self.loop.create_future()
         self.lost: asyncio.Future[None] = self.loop.create_future()
@@ -127,11 +131,9 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """TLS is there; the server's settings are still to come."""
         tls = transport.get_extra_info("ssl_object")
-        if tls is not None and tls.selected_alpn_protocol() != "h2":
-            self.transport = transport
-            self._end("no_http2")
-            return
         super().connection_made(transport)
+        if tls is not None and tls.selected_alpn_protocol() != "h2":
+            self.break_off("no_http2")
 
     def refresh_inactivity_timer(self) -> None:
         """One timer that looks when something was sent last, instead of a new one for each packet."""
@@ -165,15 +167,14 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
         if self.goes_away:
             return
         self.goes_away = True
-        if self.on_connection_lost is not None:
-            self.on_connection_lost(self)
+        self._on_retired(self)
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(Unsent("goaway"))
 
-    def _end(self, word: str) -> None:
-        """Break it off."""
+    def break_off(self, word: str = "lost") -> None:
+        """End it now."""
         self._fail_all(word)
         if self.transport is not None:
             self.transport.abort()
@@ -200,8 +201,9 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
 
     # Requests
 
-    async def send_notification(self, request: ApnsRequest) -> ApnsResult:
-        """Send one as soon as the server takes it, and wait for the answer."""
+    async def send_notification(self, request: NotificationRequest) -> ApnsResult:
+        """Send an `ApnsRequest` as soon as the server takes it, and wait for the answer."""
+        assert isinstance(request, ApnsRequest)
         await self._take_slot()
         try:
             number, stream = self._open(request)
@@ -259,7 +261,7 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
             raise Unsent("goaway") from None
         if self.loop.time() - self._heard_at > QUIET_S:
             self.probe()
-        authorization = self.auth_provider.get_header()
+        authorization = self.tokens.get_header()
         headers = [
             (":method", "POST"),
             (":scheme", "https"),
@@ -306,7 +308,7 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
     def _end_if_dead(self, since: float) -> None:
         self._probe = None
         if self._heard_at < since:
-            self._end("dead")
+            self.break_off("dead")
 
     # What comes back
 
@@ -319,10 +321,10 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
             self._send_bodies()
         except ProtocolError:
             self.flush()
-            self._end("protocol")
+            self.break_off("protocol")
             return
-        if answer := self.conn.data_to_send():
-            self.transport.write(answer)
+        if self.transport is not None and (frames := self.conn.data_to_send()):
+            self.transport.write(frames)
         self._close_if_done()
 
     def _handle(self, event: Event) -> None:
@@ -381,105 +383,3 @@ class HardenedConnection(APNsTLSClientProtocol):  # type: ignore[misc]
     def _close_if_done(self) -> None:
         if self.goes_away and not self.streams:
             self.close()
-
-
-class HardenedPool(APNsKeyConnectionPool):  # type: ignore[misc]
-    """The connection to one environment of APNs, made when it is needed and made anew when it goes."""
-
-    def __init__(
-        self,
-        host: str,
-        port: int,
-        tokens: AuthorizationHeaderProvider,
-        ssl_context: ssl.SSLContext,
-        *,
-        timeout_s: float,
-        connect_timeout_s: float,
-    ) -> None:
-        super().__init__("", "", "", "", max_connections=1, max_connection_attempts=1, ssl_context=ssl_context)
-        self.host = host
-        self.port = port
-        self.tokens = tokens
-        self.timeout_s = timeout_s
-        self.connect_timeout_s = connect_timeout_s
-        self.connected = 0
-        """How many connections there have been."""
-        self._open: dict[HardenedConnection, None] = {}
-        self._failed_at = float("-inf")
-        self._failure = ""
-
-    async def send_notification(self, request: ApnsRequest) -> ApnsResult:
-        """Send one; `Lost` when there is no answer within the time that it has."""
-        try:
-            async with asyncio.timeout(self.timeout_s):
-                for _ in range(MOVES):
-                    connection = await self.acquire()
-                    with suppress(Unsent):
-                        return await connection.send_notification(request)
-        except TimeoutError:
-            raise Lost("timeout") from None
-        raise Lost("goaway")
-
-    async def acquire(self) -> HardenedConnection:
-        """The connection. Of all who want one, one makes it; when it fails nobody tries again for a moment."""
-        if self.connections:
-            return self.connections[0]
-        since = self.loop.time()
-        async with self._lock:
-            if self.connections:
-                return self.connections[0]
-            if self._failed_at >= since or self.loop.time() < self._failed_at + PAUSE_S:
-                raise Unreachable(self._failure)
-            try:
-                connection = await self.create_connection()
-            except (OSError, Unreachable) as error:
-                self._failed_at, self._failure = self.loop.time(), _word_of(error)
-                raise Unreachable(self._failure) from error
-            self.connected += 1
-            return connection
-
-    async def create_connection(self) -> HardenedConnection:
-        """Connect, and wait until the server has said what it takes."""
-        connection = HardenedConnection(self)
-        try:
-            async with asyncio.timeout(self.connect_timeout_s):
-                await self.loop.create_connection(lambda: connection, self.host, self.port, ssl=self.ssl_context)
-                self._open[connection] = None
-                connection.lost.add_done_callback(lambda lost: self._open.pop(connection, None))
-                await connection.opened
-        except BaseException:
-            if connection.transport is not None:
-                connection.transport.abort()
-            raise
-        self.connections.append(connection)
-        return connection
-
-    def discard_connection(self, connection: HardenedConnection) -> None:
-        """This one takes no more requests."""
-        if connection in self.connections:
-            self.connections.remove(connection)
-
-    async def close_within(self, seconds: float) -> None:
-        """Close everything: what is under way has so long."""
-        self.close()
-        still_open = list(self._open)
-        for connection in still_open:
-            connection.close()
-        if still_open:
-            await asyncio.wait([connection.lost for connection in still_open], timeout=seconds)
-        for connection in list(self._open):
-            connection.transport.abort()
-
-
-def _word_of(error: Exception) -> str:
-    match error:
-        case Lost():
-            return error.word
-        case TimeoutError():
-            return "timeout"
-        case ConnectionRefusedError():
-            return "connection refused"
-        case ssl.SSLError():
-            return "tls"
-        case _:
-            return "unreachable"

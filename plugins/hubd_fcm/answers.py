@@ -56,24 +56,29 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> P
         return PushResult(Outcome.LATER, "200 unreadable", for_all=True)
     reason = f"{status} {error.code}" if error.code else str(status)
     retry_after_s = _retry_after_s(headers.get("Retry-After", ""), now)
-    match error.code or status:
+    match error.code:
         case "UNREGISTERED":
             return PushResult(Outcome.GONE, reason)
-        case "INVALID_ARGUMENT" | 400:
+        case "INVALID_ARGUMENT":
             return PushResult(Outcome.GONE, f"{reason} token") if error.is_about_token else _refused(reason)
-        case "SENDER_ID_MISMATCH" | "THIRD_PARTY_AUTH_ERROR" | "PERMISSION_DENIED" | 403:
+        case "SENDER_ID_MISMATCH" | "THIRD_PARTY_AUTH_ERROR" | "PERMISSION_DENIED":
             return _refused(reason)
-        case "QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED" | 429:
-            wait_s = QUOTA_S if retry_after_s is None else retry_after_s
-            return PushResult(Outcome.LATER, reason, wait_s, for_all=not error.is_about_device)
+        case "QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED":
+            return _too_many(reason, retry_after_s, for_all=not error.is_about_device)
         case "INTERNAL" | "UNSPECIFIED_ERROR":
             return PushResult(Outcome.LATER, reason, retry_after_s)
         case "UNAVAILABLE" | "UNAUTHENTICATED" | "DEADLINE_EXCEEDED" | "NOT_FOUND":
             return PushResult(Outcome.LATER, reason, retry_after_s, for_all=True)
+    # Something else than FCM answers, such as a proxy. That is about everybody, but for a 500.
     if status == 413:
         return _refused(reason)
-    # Something else than FCM answers: a proxy, a wrong endpoint. That is about everybody, but for a 500.
+    if status == 429:
+        return _too_many(reason, retry_after_s, for_all=True)
     return PushResult(Outcome.LATER, reason, retry_after_s, for_all=status != 500)
+
+
+def _too_many(reason: str, retry_after_s: float | None, *, for_all: bool) -> PushResult:
+    return PushResult(Outcome.LATER, reason, QUOTA_S if retry_after_s is None else retry_after_s, for_all)
 
 
 def _refused(reason: str) -> PushResult:

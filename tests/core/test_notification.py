@@ -209,14 +209,14 @@ def test_the_payload_is_what_was_sent(payload: dict[str, object], sender: str | 
 def test_released_it_is_the_same_for_others() -> None:
     made = published(
         "t", sequence=7, id="x", payload={"type": "t", "text": "ü"}, priority=Priority.CRITICAL, sender="eve",
-        persistence=Persistence.PERSISTENT, collapse_key="c", group="g",
+        persistence=Persistence.PERSISTENT, collapse_key="c", group="g", push=b'{"apns":{}}',
     )  # fmt: skip
     made.excluded, made.audience = Snapshot(UserSet([1])), (("t", Snapshot(UserSet([1, 2]))),)
     made.record_ack(2)
     again = made.released_to(["ada", "bob"], 99.0)
     assert again.channels == {"user:ada:notifications": 0, "user:bob:notifications": 1}
     assert again.body == made.body and again.expires_at == 99.0
-    same = ("id", "type", "priority", "persistence", "sent_at", "live_only", "collapse_key", "group", "sender")
+    same = ("id", "type", "priority", "persistence", "sent_at", "live_only", "collapse_key", "group", "sender", "push")
     assert [getattr(again, name) for name in same] == [getattr(made, name) for name in same]
     assert again.is_release and not made.is_release
     assert (again.sequence, again.excluded, again.acked, again.audience, again.references) == (0, None, None, (), 0)

@@ -100,6 +100,10 @@ def _check_times(observer: Observer, publication: Publication, user: str, pushes
             _check_settled_for_good(observer, publication, user, life.end)
     elif publication.is_durable or (life.how == "stopped" and id in observer.disk.keys):
         _check_goes_on(observer, publication, user, pushes, due, life_number)
+    for push in pushes:
+        if push.life != len(observer.lives) - 1 and push.how in ("", "not_routed") and publication.is_durable:
+            later = [other for other in pushes if other.life > push.life]
+            _check_goes_on(observer, publication, user, later, push.at, push.life)
 
 
 def _settled_at(observer: Observer, publication: Publication, user: str, begin: float) -> float:
@@ -265,6 +269,9 @@ def check_isolation(observer: Observer, seen: Seen) -> None:
         if got.channel.startswith("user:"):
             raise Broken(f"isolation: {seen.name} got {got.id}, which is for {got.channel}")
         if any(since <= got.written_at <= until + EXACT_S for since, until in seen.topics.get(got.channel, ())):
+            continue
+        since, until = seen.leaving.get(got.channel, (inf, inf))
+        if since <= got.written_at <= until + EXACT_S:
             continue
         if not any(known is not False for _, known in observer.durables.get((seen.user, got.channel), [])):
             raise Broken(f"isolation: {seen.name} got {got.id} of {got.channel}, without being in it")

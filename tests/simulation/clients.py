@@ -58,6 +58,7 @@ class Tab(asyncio.Protocol):
         self._hidden: list[str] = []
         self._unanswered: dict[str, None] = {}
         self._refs: dict[str, list[tuple[str, Ack]]] = {}
+        self._leaving: dict[str, str] = {}
         self._count = 0
         self.link: Link | None = None
         self.seen: Seen | None = None
@@ -129,6 +130,7 @@ class Tab(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._end = self.link = None
         self._refs.clear()
+        self._leaving.clear()
         self._come_back()
 
     # What comes in
@@ -216,6 +218,9 @@ class Tab(asyncio.Protocol):
 
     def _on_reply(self, fields: dict[str, Any], end: End) -> None:
         acks = self._refs.pop(fields["ref"], [])
+        topic = self._leaving.pop(fields["ref"], "")
+        if topic and self.seen is not None and topic in self.seen.leaving:
+            self.seen.leaving[topic][1] = end.sent_at
         if fields["ok"]:
             for id, ack in acks:
                 self._unanswered.pop(id, None)
@@ -311,8 +316,11 @@ class Tab(asyncio.Protocol):
 
         def arrived() -> None:
             seen.left(topic, self._observer.now)
+            seen.leaving[topic] = [self._observer.now, inf]
 
-        data = wire.action({"action": "unsubscribe", "topic": topic, "ref": self._ref()})
+        ref = self._ref()
+        self._leaving[ref] = topic
+        data = wire.action({"action": "unsubscribe", "topic": topic, "ref": ref})
         self._end.write_and_then(data, arrived)
 
     def _later(self, longest_s: float, end: End, do: Callable[[], None]) -> None:

@@ -84,11 +84,6 @@ class HubProcess:
             self.plugin = plugins.add("gate", self._gate, None).instance
         ids = Ids(self._clock, self._random)
         memory = await remembered(self._store, saved, self._config, self._clock, ids, numbers)
-        import os
-        if os.environ.get("SIMSTUB"):
-            from tests.simulation._stub import Devices
-            memory.secrets = self._store._disk.secrets
-            memory.devices = Devices(self._clock, numbers, self._store, self._store._disk.devices.values())
         self.hub = hub = Hub(
             self._config,
             clock=self._clock,

@@ -77,7 +77,8 @@ def check_devices(hub: Hub, observer: Observer, users: list[str]) -> None:
 def check_liveness(hub: Hub) -> None:
     """An open critical one has a timer, an attempt, or no way, or it is held, for each who hasn't got it."""
     for record in list(hub.delivering.delivery.open.by_key.values()):
-        if record.priority is not Priority.CRITICAL or not record.sequence:
+        is_over = record.expires_at <= hub.clock.monotonic()
+        if record.priority is not Priority.CRITICAL or not record.sequence or is_over:
             continue
         missing = record.may_push & (record.milestones.at(PENDING) | record.milestones.at(LIVE_SENT))
         missing = missing - record.waiting - record.pushing - record.no_route

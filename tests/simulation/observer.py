@@ -98,6 +98,8 @@ class Seen:
         """It was refused."""
         self.topics: dict[str, list[list[float]]] = {}
         """From when to when it had them."""
+        self.leaving: dict[str, list[float]] = {}
+        """From when to when it was about to leave them: what it says waits behind its acks, and those for the disk."""
         self.epoch = ""
         self.start = _NOWHERE
         """It is to get everything behind this sequence number, and what is published after ``since``."""
@@ -124,6 +126,8 @@ class Seen:
 
     def has_topic(self, topic: str, at: float) -> bool | None:
         """Whether it had a topic then; None: who knows."""
+        if topic in self.leaving and self.leaving[topic][0] <= at <= self.leaving[topic][1]:
+            return None
         for since, until in self.topics.get(topic, ()):
             end = min(until, self.closed_at)
             if at in (since, end):
