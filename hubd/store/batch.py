@@ -74,15 +74,15 @@ class Batch:
                 self._subscriptions[user, topic] = None
             case Revoke(user, since):
                 self._revoked[user] = since
-            case PutDevice() | DropDevice() | KeepSecret():
-                self._put_own(write)
+            case _:
+                self._add_rare(write)
+
+    def _add_rare(self, write: AnyWrite) -> None:
+        match write:
             case Forget():
                 self._forgotten.append(tuple(write))
             case ForgetUser(number):
                 self._users_gone.append((number,))
-
-    def _put_own(self, write: PutDevice | DropDevice | KeepSecret) -> None:
-        match write:
             case PutDevice(device):
                 self._devices[device.id] = device
             case DropDevice(id):

@@ -42,22 +42,8 @@ def pack_sets(row: Row, facts: Sequence[Fact], dumps: Dumps) -> bytes:
 
 def unpack_row(found: Sequence[Any], facts: Sequence[Fact]) -> Kept:
     """A row as ``COLUMNS`` gave it, with those facts that came later. ``ValueError`` when it makes no sense."""
-    (
-        _,
-        key,
-        id,
-        body,
-        channels,
-        persistence,
-        sent_at,
-        expires_at,
-        collapse_key,
-        group,
-        due_at,
-        sets,
-        keep_until,
-        push,
-    ) = found
+    _, key, id, body, channels, persistence, sent_at, expires_at, collapse_key, group, due_at, *rest = found
+    sets, keep_until, push = rest
     data, may_push, topics, known = msgpack.unpackb(sets)
     everybody = Snapshot(UserSet.read(data))
     row = Row(

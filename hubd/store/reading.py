@@ -71,7 +71,10 @@ async def read_devices(connection: AsyncConnection) -> list[StoredDevice]:
     """All devices, the one that registered longest ago first."""
     table = tables.devices
     found = await connection.execute(select(table).order_by(table.c.registered_at, table.c.id))
-    return [StoredDevice(*row[:5], bytes(row[5]), *row[6:]) for row in found]
+    return [
+        StoredDevice(id, user, number, platform, app, bytes(address), registered_at, gone_at)
+        for id, user, number, platform, app, address, registered_at, gone_at in found
+    ]
 
 
 async def read_secrets(connection: AsyncConnection) -> dict[str, bytes]:
