@@ -10,6 +10,8 @@
  * Events, and what their `detail` holds:
  *   notification  the notification, to be displayed; it is acked once the page is visible and has had input lately. A
  *                 listener that doesn't display it calls `event.preventDefault()`, then it isn't acked
+ *   toast         a notification that is to catch the eye: once in this browser, over all its pages and the service worker
+ *                 that shows what is pushed, and only on a page that is visible; a hidden one waits until it is
  *   state         { state, transport, reason, code, attempt, retryAt }; connecting, connected, reconnecting, offline or
  *                 closed; again `connected` when the transport changes
  *   welcome       { user, connection, cursor, topics, recovered, ... }: connected
@@ -18,6 +20,7 @@
  *                 comes again right behind that
  *   retract       { ids }: taken back by the publisher
  *   presence      { topic, joined, left }; after a reconnect { topic, users, count }, as it is now
+ *   push          { state }: whether this browser is notified while no page is open (`hub.push`, in hubd-push.js)
  *   error         { code, message }: what went wrong without ending the connection for good
  *
  * It goes by WebSocket; where a proxy doesn't let that through by server-sent events, and where one keeps those back by
@@ -53,6 +56,8 @@ import { Address, isTopic } from "./hubd-address.js";
 import { Connection, HubdError } from "./hubd-connection.js";
 import { Memory, sessionStorageOf } from "./hubd-memory.js";
 import { environment, Page } from "./hubd-page.js";
+import { Push } from "./hubd-push.js";
+import "./hubd-shown.js";
 
 export { HubdError };
 
@@ -82,6 +87,10 @@ export class Hubd extends EventTarget {
   /** @type {Set<string>} */ #watched = new Set();
   /** @type {Map<string, boolean>} id → did a listener show it */ #seen = new Map();
   #hasListener = false;
+  #wantsToasts = false;
+  /** @type {Map<string, Frame>} what catches the eye when somebody is there */ #toasts = new Map();
+  /** @type {any} */ #shown;
+  /** @type {Push} */ #push;
 
   /** @param {Options} [options] */
   constructor(options = {}) {
@@ -94,13 +103,17 @@ export class Hubd extends EventTarget {
     const { persist = true, storage = sessionStorageOf(env.window) } = options;
     this.#memory = new Memory(persist ? storage : null, `${address.name} ${persist === true ? "" : persist}`);
     this.#cursor = options.cursor ?? this.#memory.get("cursor");
+    this.#shown = new /** @type {any} */ (globalThis).HubdShown(env.window?.indexedDB, env.now);
+    const api = (/** @type {string} */ path) => address.api(path);
+    const changed = (/** @type {string} */ state) => this.#emit("push", { state });
+    this.#push = new Push({ env, token: options.token, shown: this.#shown, api, changed });
     this.#connection = new Connection({
       env,
       token: options.token,
       where: {
         request: (transport, more) =>
           address.request(transport, { topics: this.topics, cursor: this.#cursor, ...more }),
-        api: (path) => address.api(path),
+        api,
       },
       memory: this.#memory,
       climbing: {
@@ -118,13 +131,13 @@ export class Hubd extends EventTarget {
     });
     this.#page = new Page(env, this.#memory, {
       attention: (state) => this.#connection.send({ action: "visibility", state }),
-      shown: () => { this.#connection.shown(); this.#acks.flush(); },
+      shown: () => { this.#connection.shown(); this.#acks.flush(); this.#toast(); },
       network: () => this.#connection.networkChanged(),
     });
     this.#acks = new Acks(env, {
       isSeen: () => this.#page.isSeen,
       isConnected: () => this.state === "connected",
-      say: (ids) => this.ack(ids),
+      say: async (ids) => { await this.ack(ids); this.#push.takeAway(ids).catch(() => {}); },
     });
     if (options.autoConnect ?? true) this.connect();
   }
@@ -132,6 +145,8 @@ export class Hubd extends EventTarget {
   get state() { return this.#connection.state; }
   /** What it goes by: websocket, sse or poll; while it isn't connected, what it tries next. */
   get transport() { return this.#connection.transport; }
+  /** Being notified while no page is open: `state`, `enable()`, `disable()`. */
+  get push() { return this.#push; }
   /** Everything up to here was handed over. */
   get cursor() { return this.#cursor; }
   /** The live topics that are kept over reconnects. */
@@ -225,6 +240,7 @@ export class Hubd extends EventTarget {
    */
   addEventListener(type, listener, options) {
     if (type === "notification") this.#hasListener = true;
+    if (type === "toast") this.#wantsToasts = true;
     super.addEventListener(type, listener, options);
   }
 
@@ -237,6 +253,7 @@ export class Hubd extends EventTarget {
     this.#overlapping = overlapping;
     if (fresh) this.#emit("state", { state: "connected", transport: this.transport, attempt: 0 });
     this.#emit("welcome", frame);
+    if (fresh && frame.user) this.#push.welcomed(frame.user);
     this.#page.report(frame.attention_s);
     if (fresh) this.#reportRefused(asked, frame.topics);
     if (fresh) this.#restore(this.topics.filter((topic) => !asked.includes(topic)));
@@ -330,8 +347,25 @@ export class Hubd extends EventTarget {
     if (frame.hub === "ping") return this.#advance(frame.cursor);
     if (!EVENTS.has(frame.hub)) return;
     const { hub, ...detail } = frame;
-    if (hub === "read" || hub === "retract") this.#acks.settle(detail.ids, hub);
+    if (hub === "read" || hub === "retract") this.#settle(detail.ids, hub);
     this.#emit(hub, detail);
+  }
+
+  /** Seen on another device, or taken back. @param {any} ids @param {string} how */
+  #settle(ids, how) {
+    this.#acks.settle(ids, how);
+    for (const id of [ids].flat()) this.#toasts.delete(id);
+    this.#push.takeAway(ids).catch(() => {});
+  }
+
+  /** To whoever sees this page: what no other page and no worker has shown. */
+  async #toast() {
+    if (!this.#page.visible) return;
+    const waiting = [...this.#toasts];
+    this.#toasts.clear();
+    for (const [id, notification] of waiting) {
+      if (await this.#shown.claim(id)) this.#emit("toast", notification);
+    }
   }
 
   /** @param {Frame} notification */
@@ -346,6 +380,11 @@ export class Hubd extends EventTarget {
       keepNewest(this.#seen);
       shown = this.#emit("notification", notification) && this.#hasListener;
       if (!shown) this.#seen.set(id, false);
+      if (this.#wantsToasts) {
+        this.#toasts.set(id, notification);
+        keepNewest(this.#toasts);
+        this.#toast();
+      }
     }
     if (!again) this.#overlapping = false;
     // Only now: if the page dies inside a listener, the next one gets it again.

@@ -8,7 +8,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 import aiohttp
@@ -165,7 +165,8 @@ NOTHING_KEPT = {"HUBD_REPLAY__SAVED_FILE": "off", "HUBD_STORE__URL": "off"}
 class HubProcess:
     """`hubd serve --dev` as a process of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, more: Mapping[str, str] | None = None) -> None:
+        self._more = more or {}
         self.port = 0
         self.url = self.key = ""
 
@@ -173,7 +174,7 @@ class HubProcess:
         """Start it, on the port it had before if it had one."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "hubd", "serve", "--dev", "--port", str(self.port), stdout=-1, stderr=-1,
-            env=os.environ | NOTHING_KEPT,
+            env=os.environ | NOTHING_KEPT | self._more,
         )  # fmt: skip
         assert self._process.stdout is not None
         assert self._process.stderr is not None
@@ -188,14 +189,14 @@ class HubProcess:
         self.key = line.partition("Bearer ")[2].split("'")[0]
         self._drain = asyncio.create_task(self._process.stderr.read())
 
-    async def publish(self, to: str, /, **notification: Any) -> None:
+    async def publish(self, to: str, /, id_: str | None = None, **notification: Any) -> None:
         """Publish over HTTP, as an application would."""
         async with (
             aiohttp.ClientSession() as http,
             http.post(
                 f"{self.url}/api/notifications",
                 headers={"Authorization": f"Bearer {self.key}"},
-                json={"to": to, "notification": notification},
+                json={"to": to, "notification": notification, "id": id_},
             ) as answer,
         ):
             assert answer.status == 202, await answer.text()

@@ -55,11 +55,16 @@ function connectAs(user, { cursor } = {}) {
   listen(client, "state", stateChanged);
   listen(client, "welcome", welcomed);
   listen(client, "notification", arrived);
+  listen(client, "toast", (notification) => {
+    if (notification.type === "alert") toasts.show(notification, notification.sent_at < backAt);
+  });
+  listen(client, "push", ({ state }) => showPush(state));
   listen(client, "gap", (gap) => feed.gap(gap));
   listen(client, "read", ({ ids }) => { toasts.drop(ids); feed.mark(ids, "read"); });
   listen(client, "retract", ({ ids }) => { toasts.drop(ids); feed.mark(ids, "retracted"); });
   listen(client, "error", ({ code, message }) => feed.line(`${code}: ${message}`));
   topics.use(client, user);
+  showPush(client.push.state);
   showIdentity();
 }
 
@@ -91,8 +96,38 @@ function arrived(notification) {
   const replayed = notification.sent_at < backAt;
   if (feed.has(notification.id)) return; // from the client before this one, on the same page
   if (notification.type === "badge") return showBadge(notification.count);
-  if (notification.type === "alert") toasts.show(notification, replayed);
   feed.add(notification, replayed);
+}
+
+const PUSH = {
+  unsupported: ["", "This browser can't be notified here: it needs https, or this machine's own address."],
+  off: ["Notify me when this page is closed", ""],
+  denied: ["", "You have forbidden notifications for this page: allow them in the browser's settings of it."],
+  on: ["Don't notify me any more", "Close this page, publish to yourself from elsewhere, and it appears all the same."],
+};
+
+/** @param {import("../hubd-push.js").PushState} state @param {string} [trouble] */
+function showPush(state, trouble = "") {
+  const [label, note] = PUSH[state];
+  const button = part("push-button");
+  button.hidden = !label;
+  button.textContent = label;
+  button.setAttribute("aria-pressed", String(state === "on"));
+  part("push-note").textContent = trouble || note;
+}
+
+async function switchPush() {
+  if (!hub) return;
+  const { push } = hub;
+  part("push-button").disabled = true;
+  try {
+    await (push.state === "on" ? push.disable() : push.enable());
+    showPush(push.state);
+  } catch (error) {
+    showPush(push.state, /** @type {Error} */ (error).message);
+  } finally {
+    part("push-button").disabled = false;
+  }
 }
 
 /** @param {unknown} count */
@@ -178,6 +213,7 @@ for (const name of NAMES) {
   button.addEventListener("click", () => connectAs(name));
   part("quick-users").append(button);
 }
+part("push-button").addEventListener("click", switchPush);
 part("clear-button").addEventListener("click", () => feed.clear());
 part("drop-button").addEventListener("click", () => hub?.drop(DROP_MS));
 part("drop-friend-button").addEventListener("click", () => {
