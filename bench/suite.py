@@ -39,6 +39,7 @@ ALL = (
     "escalation",
     "storing",
     "explain",
+    "pushing",
     "growth",
     "slow_consumer",
     "hostile",

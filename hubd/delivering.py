@@ -7,7 +7,7 @@ from math import inf
 from typing import Protocol
 
 from hubd.audience import Audiences
-from hubd.clock import Clock
+from hubd.clock import CallLater, Clock, Handle
 from hubd.config import Config
 from hubd.core.channel import Channel, Kind
 from hubd.core.connection import Connection
@@ -39,18 +39,6 @@ class Pusher(Protocol):
     def cancel(self, record: Record, users: UserSet) -> None:
         """What no service has taken yet isn't wanted any more."""
         ...
-
-
-class Handle(Protocol):
-    """A call that is to come, and can be called off."""
-
-    def cancel(self) -> None:
-        """Call it off."""
-        ...
-
-
-CallLater = Callable[[float, Callable[[], None]], Handle]
-"""Has a function called after so many seconds."""
 
 
 class Delivering:
@@ -266,7 +254,10 @@ class Delivering:
         """A notification was taken back, and all that was released of it."""
         moment = self.moment()
         for record in self.ledger.find_all(notification.id):
-            if record.notification is not None and record.notification.body == notification.body:
+            if record.notification is None:  # nothing is open but what waits for a second device of somebody
+                if record.was_pushed and record.sent_at == notification.sent_at:
+                    self.cancel(record, record.everybody)
+            elif record.notification.body == notification.body:
                 self.delivery.retracted(record, moment)
 
     def release(self, notification: Notification, users: UserSet) -> None:

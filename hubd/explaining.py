@@ -195,7 +195,9 @@ class Explaining:
                 if "at_latest" not in fields:
                     fields |= {"connection": step.detail or None, "transport": transports.get(step.detail)}
             case "attempt":
-                fields |= dict(zip(("platform", "outcome", "answer"), (*step.detail.split(" ", 2), "", "", ""), strict=False))
+                fields |= dict(
+                    zip(("platform", "outcome", "answer"), (*step.detail.split(" ", 2), "", "", ""), strict=False)
+                )
             case "pushed":
                 fields["answer"] = step.detail or None
             case "replaced":

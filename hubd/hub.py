@@ -8,7 +8,7 @@ from typing import Any
 from hubd.arrivals import Arrivals
 from hubd.attendance import Attendance
 from hubd.broker import Broker, LocalBroker
-from hubd.clock import Clock
+from hubd.clock import CallLater, Clock
 from hubd.config import Config
 from hubd.core.connection import Connection
 from hubd.core.cursor import Cursor
@@ -19,7 +19,7 @@ from hubd.core.presence import Presence, State
 from hubd.core.registry import Registry
 from hubd.core.watch import LISTED, Watches
 from hubd.counts import Counts
-from hubd.delivering import CallLater, Delivering, Pusher
+from hubd.delivering import Delivering, Pusher
 from hubd.hooks.calls import Hooks
 from hubd.hooks.observers import Observers
 from hubd.hooks.push import PushBackend

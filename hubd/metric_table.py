@@ -12,6 +12,7 @@ from hubd.counts import Counts, Histogram
 from hubd.logs import TALLY
 from hubd.metric_delivery import DELIVERY
 from hubd.metric_kinds import Kind, Labels, Metric, Number
+from hubd.metric_push import PUSH
 from hubd.metric_store import STORE
 
 
@@ -163,6 +164,7 @@ METRICS = (
         ("reason",),
     ),
     *DELIVERY,
+    *PUSH,
     *STORE,
     # Latency
     Metric(

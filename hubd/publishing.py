@@ -362,12 +362,12 @@ class Publishing:
         copies = [copy for copy in self._rings.find_all(notification.id, now) if copy.body == notification.body]
         told: dict[Connection, None] = {}
         notification.is_retracted = True
+        self.delivering.retract(notification)  # first: what leaves the rings is let go of
         for copy in copies or [notification]:
             copy.is_retracted = True
             self._rings.retract(copy, now)
             for name in copy.channels:
                 told.update(dict.fromkeys(self._registry.members(parse_channel(name))))
-        self.delivering.retract(notification)
         self.tell(told, {"hub": "retract", "ids": [notification.id]})
         self._observers.retracted.tell(notification)
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from random import Random
 
-from hubd.clock import Clock
+from hubd.clock import CallLater, Clock
 from hubd.config import Config
 from hubd.core.stored import KeepSecret
 from hubd.counts import Counts
-from hubd.delivering import CallLater, Delivering
+from hubd.delivering import Delivering
 from hubd.hooks.observers import Observers
 from hubd.hooks.push import PushBackend
 from hubd.ids import Ids
@@ -16,6 +16,7 @@ from hubd.publishing import Publishing
 from hubd.push.capability import Capabilities
 from hubd.push.dispatcher import Dispatcher
 from hubd.push.payload import Payloads
+from hubd.push.rechecking import is_needed, recheck
 from hubd.storing import Store
 from hubd.tasks import Tasks
 
@@ -70,6 +71,8 @@ class Pushing:
             counts=self._counts.push,
         )
         self._delivering.push_by(self.dispatcher)
+        if is_needed(self.devices, backends):
+            tasks.start(recheck(self.devices, backends), "check devices that came before their plugin")
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on."""

@@ -9,11 +9,10 @@ from dataclasses import replace
 from math import inf
 from typing import Any
 
-from hubd.clock import Clock
+from hubd.clock import Clock, Handle
 from hubd.core.errors import Problem
 from hubd.core.publish import Draft
 from hubd.core.stored import Close, Lane, Remember, Schedule, Scheduled, Unschedule
-from hubd.delivering import Handle
 from hubd.log_events import log_event
 from hubd.memory import Receipt
 from hubd.scheduled_call import Asked, ScheduledCall, read, row_key, written

@@ -72,6 +72,7 @@ FLOORS = {
     "hubd.egress_guard": EDGE,
     "hubd.metric_delivery": EDGE,
     "hubd.metric_kinds": EDGE,
+    "hubd.metric_push": EDGE,
     "hubd.metric_store": EDGE,
     "hubd.metric_table": EDGE,
     "hubd.metrics": EDGE,
@@ -112,6 +113,7 @@ KNOWS_TIME = {
     "hubd.logs": "a line says when it was written",
     "hubd.commands.explaining": "it shows moments as the clock on the wall has them",
     "hubd.feed": "a client: it gathers lines for a moment by its own loop's time",
+    "hubd.testing.authority": "its certificates are good for some days from now",
     "hubd.publisher": "a client: it waits and gives up by its own loop's time",
 }
 STARTS_TASKS = {
@@ -119,6 +121,7 @@ STARTS_TASKS = {
     "hubd.feed": "standard input is read in a thread, which hands its lines over to the loop",
 }
 MAKES_RANDOMNESS = {
+    "hubd.testing.webpush_service": "keys of made-up browsers",
     "hubd.commands.keys": "keys that are made once, on the command line",
     "hubd.commands.publishing": "the id of what is published once, on the command line",
     "hubd.edge.keys": "a new API key",
@@ -278,6 +281,8 @@ WAITS_FOR_ANSWERS = {
     "hubd.idempotency",
     "hubd.late_acks",
     "hubd.looking_up",
+    "hubd.push.device_writes",
+    "hubd.push.rechecking",
     "hubd.push.sending",
     "hubd.scheduling",
     "hubd.stored_subscriptions",

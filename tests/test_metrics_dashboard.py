@@ -81,4 +81,4 @@ def test_panels_have_ids_titles_and_places_of_their_own() -> None:
 
 def test_it_has_a_row_for_each_thing_to_look_at() -> None:
     rows = [panel["title"] for panel in PANELS if panel["type"] == "row"]
-    assert rows == ["Connections", "Traffic", "Latency", "Problems", "Memory and process", "Plugins", "Store"]
+    assert rows == ["Connections", "Traffic", "Latency", "Problems", "Memory and process", "Plugins", "Store", "Push"]

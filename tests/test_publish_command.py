@@ -53,6 +53,7 @@ async def test_one_is_published_with_all_that_was_said(hub: StandIn) -> None:
     done = await publish(
         hub, "--to", "user:42", "--to", "team:a", "--title", "Shipped", "--body", "Order 1234", "--link", "/orders/1",
         "--type", "order", "--priority", "critical", "--persistence", "persistent", "--ttl", "0", "--id", "order-1234",
+        "--push", '{"apns": {"badge": 3}}',
     )  # fmt: skip
     ((path, headers, body),) = hub.asked
     assert path == "/api/notifications"
@@ -62,6 +63,7 @@ async def test_one_is_published_with_all_that_was_said(hub: StandIn) -> None:
         "to": ["user:42", "team:a"],
         "notification": {"type": "order", "title": "Shipped", "body": "Order 1234", "url": "/orders/1"},
         "id": "order-1234", "priority": "critical", "persistence": "persistent", "ttl": 0,
+        "push": {"apns": {"badge": 3}},
     }  # fmt: skip
     assert (done.code, json.loads(done.out), done.err) == (0, accepted(body), "")
 
@@ -133,6 +135,7 @@ async def test_a_retry_after_that_is_too_long_is_not_waited_for(hub: StandIn) ->
         ["--to", "a", "--title", "x", "--url", "ftp://127.0.0.1"], ["--to", "a", "--title", "x", "--url", "http://a:b"],
         ["--to", "a", "--title", "x", "--key", ""], ["--to", "a", "--title", "x", "--key", f"{KEY}\n"],
         ["--to", "a", "--title", "x", "--key", f"Bearer {KEY}"],
+        ["--to", "a", "--title", "x", "--push", "badge"], ["--to", "a", "--title", "x", "--push", "[1]"],
     ],
 )  # fmt: skip
 async def test_publish_used_wrongly_ends_with_2(hub: StandIn, arguments: list[str]) -> None:

@@ -40,8 +40,11 @@ def import_devices(file: str, url: str, key: str | None, retry_for: float) -> No
     {"user": "42", "platform": "webpush", "endpoint": "https://...", "keys": {"p256dh": "...", "auth": "..."}}
     {"user": "42", "platform": "fcm", "token": "..."}
 
+    "registered_at", Unix milliseconds, says when it was registered; without it that counts as long ago. What has
+    registered with the hub later stays with whom it is.
+
     At the end it says how many were new, known and refused. Lines that are refused are named on standard error, and
-    the exit code is 1. It can be done again at any time, also after it broke off: what the hub knows isn't doubled.
+    the exit code is 1. It can be done again at any time, also after it broke off.
     """
     import asyncio
 

@@ -16,6 +16,20 @@ DEFAULT_URL = "http://127.0.0.1:8080"
 _ONE_TRY_S, _FEED_TRY_S = 5.0, 60.0
 
 
+def _json_object(ctx: click.Context, param: click.Parameter, value: str | None) -> dict[str, Any] | None:
+    import json
+
+    if value is None:
+        return None
+    try:
+        found = json.loads(value)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise click.BadParameter("is a JSON object")
+    return found
+
+
 def publish_options(command: Command) -> Command:
     """What ``publish`` takes, grouped as its help shows it."""
     options = [
@@ -31,6 +45,9 @@ def publish_options(command: Command) -> Command:
         click.option("--priority", type=click.Choice(["informational", "important", "critical"])),
         click.option("--persistence", type=click.Choice(["ephemeral", "bufferable", "persistent"])),
         click.option("--ttl", type=click.IntRange(0), help="Seconds after which it is of no use any more."),
+        click.option(
+            "--push", callback=_json_object, help='For single platforms, as JSON: \'{"apns": {"badge": 3}}\'.'
+        ),
         click.option("--id", "id_", help="Its id: publishing the same again does nothing. Without one, one is made."),
         click.option("--stdin", is_flag=True, help="Publish every line of standard input, until it ends."),
         click.option("--text", is_flag=True, help="With --stdin: lines are plain text, not JSON."),
@@ -58,8 +75,8 @@ def publish(**given: Any) -> None:
     hubd publish --stdin < notifications.ndjson
 
     With --stdin a line is JSON: a whole publish, {"to": "user:42", "notification": {"title": "Hi"}}, or, with --to,
-    just the notification, {"title": "Hi"}. --type, --priority, --persistence and --ttl count where a line says
-    nothing else. With --text every line is a title (or, with --title, the body under that title).
+    just the notification, {"title": "Hi"}. --type, --priority, --persistence, --ttl and --push count where a line
+    says nothing else. With --text every line is a title (or, with --title, the body under that title).
 
     A slow feed goes out line by line at once, a fast one in batches. When the hub is busy or away, this waits and tries
     again; nothing goes out twice. Lines that are refused are named on standard error, and the exit code is 1.
@@ -118,7 +135,7 @@ def _template(given: dict[str, Any]) -> "Template":
 
 
 def _outer_fields(given: dict[str, Any]) -> dict[str, Any]:
-    return {name: given[name] for name in ("priority", "persistence", "ttl") if given[name] is not None}
+    return {name: given[name] for name in ("priority", "persistence", "ttl", "push") if given[name] is not None}
 
 
 def _to(given: dict[str, Any]) -> str | list[str] | None:

@@ -61,6 +61,8 @@ _ADMIN = (
     *("/api/users/{id}", "/api/users/{id}/revoke", "/api/devices/batch"),
 )
 """The calls that are on the admin listener too, where there is one: those for a key with the right `admin`."""
+_WORKER = "hubd-sw.js"
+"""The service worker; also where a proxy has the hub below a path, it may serve all pages."""
 _TYPES = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 
 
@@ -213,11 +215,12 @@ class Edge:
 
 def _page(name: str) -> Handler:
     path = WEB / name
+    headers = _PAGE_HEADERS | ({"Service-Worker-Allowed": "/"} if name == _WORKER else {})
     # Read at each request: these are small, asked for seldom, and whoever works on them sees the change at once.
     content_type = _TYPES[path.suffix]
 
     async def page(request: web.Request) -> web.Response:
-        return web.Response(body=path.read_bytes(), content_type=content_type, charset="utf-8", headers=_PAGE_HEADERS)
+        return web.Response(body=path.read_bytes(), content_type=content_type, charset="utf-8", headers=headers)
 
     return page
 

@@ -12,7 +12,7 @@ from hubd.hooks.switching import Plugin
 
 NAME_CHARS = 200
 REASON_CHARS = 100
-FAILED = PushResult(Outcome.LATER, "plugin failed")
+FAILED = PushResult(Outcome.LATER, "plugin failed", for_all=True)
 OFF = PushResult(Outcome.LATER, "plugin switched off", for_all=True)
 
 

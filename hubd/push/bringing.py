@@ -14,9 +14,8 @@ from hubd.hooks.push import Device, Outcome, Push, PushBackend, PushResult
 from hubd.log_events import log_event
 from hubd.push.destination import Destination
 from hubd.push.job_table import JobTable
-from hubd.push.jobs import Job, Part
-from hubd.push.pace import Queued
-from hubd.push.pacing import Pacing
+from hubd.push.jobs import Job, Part, PartKey
+from hubd.push.pacing import Pacing, Queued
 from hubd.push.reporting import Gathered
 from hubd.push.retrying import Buckets, backoff
 from hubd.push.routing import KnownDevices, OnFault
@@ -29,6 +28,8 @@ LOOKS = 200
 LOOKS_EACH = 32
 NOW_S = 10.0
 """What is now or never may have to wait so long for its turn."""
+OVER_S = 1.0
+"""What isn't to be tried again before its ttl is over is looked at so long after that, and then not tried."""
 _ASKED_MORE = 0.1
 _ASKED_MORE_S = 10.0
 """When a service says how long a device is to wait, it waits a little longer, by chance: not all come back at once."""
@@ -110,6 +111,10 @@ class Bringing:
             assert isinstance(part.to, Destination)
             part.to.put(part)
             self._ready[part.to] = None
+        for device, _, parked in self._pacing.lines.due(now, LOOKS):
+            assert isinstance(parked.to, Destination)
+            parked.to.let_out(parked, device)
+            self._ready[parked.to] = None
         for destination in [one for one, until in self._sleeping.items() if until <= now]:
             del self._sleeping[destination]
             self._ready[destination] = None
@@ -126,7 +131,7 @@ class Bringing:
                 self._ready.move_to_end(destination)
         if self._ready:
             return now
-        return min(self._buckets.next_moment(), *self._sleeping.values(), inf)
+        return min(self._buckets.next_moment(), self._pacing.lines.next_moment(), *self._sleeping.values(), inf)
 
     def _begin_at(self, destination: Destination, now: float, most: int) -> int:
         """Begin pushes to one destination; gives how many devices were looked at: fewer when no more can be done."""
@@ -157,16 +162,30 @@ class Bringing:
         else:
             push = self._push_for(job, device, number, user)
         if push is None or device is None or user is None or backend is None:
-            self._pacing.left_one(to.platform, number, key.line)
+            if key.is_out:
+                self._pacing.lines.went(number, key.line, now)
             return
         is_urgent = job.priority is Priority.CRITICAL
-        admitted = self._pacing.admit(backend, number, push, key.line, now, is_urgent=is_urgent)
+        admitted = self._pacing.admit(backend, number, push, key.line if key.is_out else "", now, is_urgent=is_urgent)
         if isinstance(admitted, Queued):
-            self._buckets.put(job, to, number, key.attempt, admitted.line, now + admitted.wait_s, now)
+            self._wait(part, to, number, admitted, now)
             return
         to.began(now)
+        job.began(user)
         sent = _Sent(job, to, number, user, key.attempt, to.period, now)
         self._under_way.start(self._send(backend, device, admitted, sent))
+
+    def _wait(self, part: Part, to: Destination, number: int, queued: Queued, now: float) -> None:
+        """A device had enough for now."""
+        job, key, at = part.job, part.key, now + queued.wait_s
+        if not queued.line:
+            self._buckets.put(job, to, number, key.attempt, at, now)
+            return
+        parked = to.park(job, number, PartKey(job.number, key.attempt, queued.line))
+        if key.is_out:
+            self._pacing.lines.back(number, queued.line, parked, at)
+        else:
+            self._pacing.lines.join(number, queued.line, parked, at)
 
     def _push_for(self, job: Job, device: Device, number: int, user: int) -> Push | None:
         try:
@@ -188,6 +207,7 @@ class Bringing:
             answer = await call(backend, device, push, backend.limits.timeout_s)
         finally:
             sent.to.ended()
+            sent.job.ended(sent.user)
         self.now_ready(sent.to)
         self._answered(sent, answer)
 
@@ -231,5 +251,5 @@ class Bringing:
             wait = backoff(attempt, self.first_s, self.longest_s, self._random)
             if (asked_s := result.retry_after_s) is not None:
                 wait = max(wait, asked_s + self._random.uniform(0.0, min(asked_s * _ASKED_MORE, _ASKED_MORE_S)))
-            self._buckets.put(job, sent.to, number, attempt, "", min(now + wait, job.expires_at), now)
+            self._buckets.put(job, sent.to, number, attempt, min(now + wait, job.expires_at + OVER_S), now)
             self._wake_in(0.0)

@@ -8,7 +8,7 @@ from random import Random
 from hubd.counts import PushCounts
 from hubd.hooks.push import Limits, PushBackend
 from hubd.log_events import log_event
-from hubd.push.jobs import Part, PartKey, Waiting
+from hubd.push.jobs import Job, Part, PartKey, Waiting
 from hubd.push.lanes import Lanes
 from hubd.push.pace import DestinationPace
 
@@ -34,7 +34,10 @@ class Destination(Waiting):
         self.number = number
         self.limits = limits
         self.lanes: Lanes[PartKey, Part] = Lanes()
+        self.parked: dict[PartKey, Part] = {}
+        """What waits for the pace of devices."""
         self.under_way = 0
+        self.asked_at = -inf
         self.waiting = 0
         self._pace = DestinationPace(limits.per_destination)
         self._counts = counts
@@ -52,6 +55,22 @@ class Destination(Waiting):
             self._pace = DestinationPace(limits.per_destination)
             self.limits = limits
 
+    def park(self, job: Job, device: int, key: PartKey) -> Part:
+        """A device waits for its pace; gives the part that it is in."""
+        part = self.parked.get(key)
+        if part is None:
+            part = Part(job, self, key)
+            part.move_to(self.parked, key)
+        part.put_one(device)
+        return part
+
+    def let_out(self, part: Part, device: int) -> None:
+        """Its pace allows it: it waits for its turn."""
+        part.take_one(device)
+        out = Part(part.job, self, part.key._replace(is_out=True))
+        out.put_one(device)
+        self.put(out)
+
     def put(self, part: Part) -> None:
         """Devices wait for their turn here, together with those that wait for just the same."""
         lane = self.lanes.lane(part.job.priority)
@@ -65,7 +84,7 @@ class Destination(Waiting):
         """How many more pushes may be under way at once: just one where it is to show that it works again."""
         if now < self.paused_until:
             return 0
-        return (1 if self.is_paused else self.limits.at_once) - self.under_way
+        return (1 if self.is_paused else max(1, self.limits.at_once)) - self.under_way
 
     def wait(self, now: float) -> float:
         """Seconds for which nothing may be begun; 0: something may."""
@@ -124,6 +143,7 @@ class Destination(Waiting):
     def is_idle(self, now: float) -> bool:
         """Whether it could be forgotten, and nobody would see it."""
         nothing = not self.under_way and not self.waiting and not self.lanes
+        nothing = nothing and self.asked_at < now  # else somebody is just about to put something there
         return nothing and not self.is_paused and not self._failures and self._pace.is_idle(now)
 
 
@@ -158,6 +178,7 @@ class Destinations:
             self._found[platform, name] = found
         elif found.limits is not backend.limits:
             found.apply(backend.limits)
+        found.asked_at = now
         return found
 
     def _forget_idle(self, now: float) -> None:

@@ -10,12 +10,11 @@ from itertools import islice
 from math import inf
 from random import Random
 
-from hubd.clock import Clock
+from hubd.clock import CallLater, Clock, Handle
 from hubd.config import Config
 from hubd.core.record import Record
 from hubd.core.users import UserSet
 from hubd.counts import PushCounts
-from hubd.delivering import CallLater, Handle
 from hubd.hooks.push import PushBackend
 from hubd.log_events import log_event
 from hubd.push.bringing import Bringing, PushMaker
@@ -67,7 +66,7 @@ class Dispatcher:
         self._under_way = UnderWay(tasks)
         self._destinations = Destinations(self.counts)
         pacing = Pacing()
-        self._jobs = JobTable(devices, pacing, self._told)
+        self._jobs = JobTable(clock, devices, pacing, self._told)
         self._bringing = Bringing(
             clock=clock,
             random=random,

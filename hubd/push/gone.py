@@ -5,9 +5,9 @@ ten minutes is looked at together with what was answered at all, app by app.
 """
 
 from collections import deque
-from collections.abc import Hashable
 
 from hubd.core.users import UserSet, union_of
+from hubd.push.device_table import App
 
 WINDOW_S = 600.0
 """Within this time too many must not go; and so long what went can come back."""
@@ -15,43 +15,94 @@ LEAST = 50
 """Of fewer devices nothing can be told by a share."""
 APPS = 1000
 """So many apps are watched by themselves; those beyond share one watch."""
-_BUCKET_S = 60.0
+BUCKET_S = 60.0
 _OTHERS = ("", "")
 
 
-class _Bucket:
-    """A minute: which devices a service answered for, and which of them it doesn't know."""
+class _Minute:
+    """Which devices a service answered for, and which of them it didn't know; ``before``: those that went before the
+    hub started, when it isn't known any more what else was answered."""
 
-    __slots__ = ("answered", "gone", "since")
+    __slots__ = ("answered", "before", "gone", "since")
 
     def __init__(self, since: float) -> None:
         self.since = since
         self.answered = UserSet()
         self.gone = UserSet()
+        self.before = UserSet()
 
 
-class _App:
-    """One app's last minutes. ``trusted`` is False from the moment on in which too many would go."""
+class _Watch:
+    """One app's last minutes. While it isn't ``trusted``, what was answered since it was judged the last time."""
 
-    __slots__ = ("buckets", "trusted")
+    __slots__ = ("_all", "_minutes", "trusted")
 
     def __init__(self) -> None:
-        self.buckets: deque[_Bucket] = deque()
         self.trusted = True
+        self._minutes: deque[_Minute] = deque()
+        self._all = _Minute(0)
 
-    def bucket(self, now: float) -> _Bucket:
-        buckets = self.buckets
-        while buckets and buckets[0].since <= now - WINDOW_S - _BUCKET_S and self.trusted:
-            buckets.popleft()
-        if not buckets or (buckets[-1].since <= now - _BUCKET_S and self.trusted):
-            buckets.append(_Bucket(now))
-        return buckets[-1]
+    def note(self, device: int, now: float, *, is_gone: bool) -> None:
+        self.forget_before(now - WINDOW_S)
+        if self.trusted and (not self._minutes or self._minutes[-1].since <= now - BUCKET_S):
+            self._minutes.append(_Minute(now))
+        for minute in (self._minutes[-1], self._all) if self.trusted else (self._all,):
+            minute.answered.add(device)
+            if is_gone:
+                minute.gone.add(device)
+
+    def note_before(self, device: int, at: float) -> None:
+        if not self._minutes or self._minutes[-1].since <= at - BUCKET_S:
+            self._minutes.append(_Minute(at))
+        for minute in (self._minutes[-1], self._all):
+            minute.before.add(device)
+
+    def forget_before(self, until: float) -> None:
+        """What nobody trusts is judged by what is answered from then on, however long that takes."""
+        is_less = False
+        while self.trusted and self._minutes and self._minutes[0].since <= until - BUCKET_S:
+            self._minutes.popleft()
+            is_less = True
+        if is_less:
+            self._all = _Minute(0)
+            self._all.answered = union_of([UserSet(), *(minute.answered for minute in self._minutes)])
+            self._all.gone = union_of([UserSet(), *(minute.gone for minute in self._minutes)])
+            self._all.before = union_of([UserSet(), *(minute.before for minute in self._minutes)])
+
+    @property
+    def is_empty(self) -> bool:
+        return self.trusted and not self._minutes
+
+    def clear(self) -> None:
+        self._minutes.clear()
+        self._all = _Minute(0)
+
+    def went(self) -> UserSet:
+        return self._all.gone | self._all.before
+
+    def answered(self) -> int:
+        return len(self._all.answered | self._all.before)
 
     def is_too_many(self, percent: int) -> bool | None:
-        """Whether more than this share doesn't exist; None: there are too few to tell."""
-        gone = union_of([bucket.gone for bucket in self.buckets])
-        answered = union_of([bucket.answered for bucket in self.buckets])
-        return len(gone) * 100 > percent * len(answered) if len(answered) >= LEAST else None
+        """Whether more than this share doesn't exist; None: there are too few to tell.
+
+        Those from before the start make up the number, not the share: it held when they went.
+        """
+        if self.answered() < LEAST:
+            return None
+        return len(self._all.gone) * 100 > percent * len(self._all.answered)
+
+
+class Distrust:
+    """Too many of an app's devices would go. ``back`` are those that went lately, and this one, of so many that were
+    ``answered``, where that is seen just now; ``is_over``: with this one its app is trusted again."""
+
+    __slots__ = ("answered", "back", "is_over")
+
+    def __init__(self, back: UserSet | None = None, answered: int = 0, *, is_over: bool = False) -> None:
+        self.back = back
+        self.answered = answered
+        self.is_over = is_over
 
 
 class GoneWatch:
@@ -59,50 +110,58 @@ class GoneWatch:
 
     def __init__(self, percent: int) -> None:
         self.percent = percent
-        self._apps: dict[Hashable, _App] = {}
+        self._apps: dict[App, _Watch] = {}
+
+    def __len__(self) -> int:
+        return len(self._apps)
 
     @property
     def distrusted(self) -> int:
         """Of how many apps nothing is deleted at the moment."""
-        return sum(not app.trusted for app in self._apps.values())
+        return sum(not watch.trusted for watch in self._apps.values())
 
-    def answered(self, name: Hashable, device: int, now: float) -> bool:
+    def answered(self, app: App, device: int, now: float) -> bool:
         """A service took a push for a device; True: with this its app is trusted again."""
-        app = self._app(name)
-        app.bucket(now).answered.add(device)
-        return not app.trusted and self._trusts_again(app)
+        watch = self._watch(app)
+        watch.note(device, now, is_gone=False)
+        return not watch.trusted and self._trusts_again(watch)
 
-    def gone(self, name: Hashable, device: int, now: float) -> UserSet | None:
-        """A service doesn't know a device. None: it may go.
-
-        Else too many would: the set has the devices that went lately and have to come back, and this one.
-        """
-        app = self._app(name)
-        bucket = app.bucket(now)
-        bucket.answered.add(device)
-        bucket.gone.add(device)
-        if not app.trusted:
-            self._trusts_again(app)
-            return UserSet((device,))
-        if not app.is_too_many(self.percent):
+    def gone(self, app: App, device: int, now: float) -> Distrust | None:
+        """A service doesn't know a device. None: it may go. Else it stays, and who went lately has to come back."""
+        watch = self._watch(app)
+        watch.note(device, now, is_gone=True)
+        if not watch.trusted:
+            return Distrust(is_over=self._trusts_again(watch))
+        if not watch.is_too_many(self.percent):
             return None
-        back = union_of([bucket.gone for bucket in app.buckets])
-        app.trusted = False
-        app.buckets.clear()  # from now on it has to show that it is well
-        return back
+        found = Distrust(watch.went(), watch.answered())
+        watch.trusted = False
+        watch.clear()  # from now on it has to show that it is well
+        return found
 
-    def _app(self, name: Hashable) -> _App:
-        app = self._apps.get(name)
-        if app is None:
-            name = name if len(self._apps) < APPS else _OTHERS
-            app = self._apps.setdefault(name, _App())
-        return app
+    def went_before(self, app: App, device: int, at: float) -> None:
+        """A device went at this time, before the hub started; these come in the order of their times."""
+        self._watch(app).note_before(device, at)
 
-    def _trusts_again(self, app: _App) -> bool:
+    def tidy(self, now: float) -> None:
+        """Let go of what is over."""
+        for app, watch in list(self._apps.items()):
+            watch.forget_before(now - WINDOW_S)
+            if watch.is_empty:
+                del self._apps[app]
+
+    def _watch(self, app: App) -> _Watch:
+        watch = self._apps.get(app)
+        if watch is None:
+            app = app if len(self._apps) < APPS else _OTHERS
+            watch = self._apps.setdefault(app, _Watch())
+        return watch
+
+    def _trusts_again(self, watch: _Watch) -> bool:
         """Trust it when enough answers came since, and few enough of them were 'unknown'; else count anew."""
-        is_bad = app.is_too_many(self.percent)
+        is_bad = watch.is_too_many(self.percent)
         if is_bad is None:
             return False
-        app.trusted = not is_bad
-        app.buckets.clear()
-        return app.trusted
+        watch.trusted = not is_bad
+        watch.clear()
+        return watch.trusted

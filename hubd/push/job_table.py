@@ -3,6 +3,7 @@
 import logging
 from collections import OrderedDict
 
+from hubd.clock import Clock
 from hubd.core.milestones import EXPIRED
 from hubd.core.notification import Priority
 from hubd.core.record import Record
@@ -24,7 +25,8 @@ UNFOLLOWED = 20_000
 class JobTable:
     """All jobs, by their records. What became of users is gathered in ``told``."""
 
-    def __init__(self, devices: KnownDevices, pacing: Pacing, told: Gathered) -> None:
+    def __init__(self, clock: Clock, devices: KnownDevices, pacing: Pacing, told: Gathered) -> None:
+        self._clock = clock
         self._devices = devices
         self._pacing = pacing
         self._told = told
@@ -104,14 +106,14 @@ class JobTable:
         for part in list(job.parts):
             gone = part.take_out(part.devices if devices is None else devices)
             job.open = job.open - gone
-            self._pacing.left(part, gone)
+            self._pacing.left(part, gone, self._clock.monotonic())
 
     def through(self, job: Job, device: int, user: int | None) -> None:
         """Nothing more is done for this device; ``user``: whose it is."""
         job.is_through_with(device)
         if user is None or not job.is_for(user):
             self.lost[job] = None
-        elif user not in job.todo and not any(number in job.open for number in self._devices.numbers_of(user)):
+        elif user not in job.todo and not job.has_hope(user, self._devices.numbers_of(user)):
             self.nowhere(job, user)
         self.end_if_over(job)
 

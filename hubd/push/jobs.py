@@ -1,6 +1,6 @@
 """What is to be brought to devices: jobs, one a notification, and parts, the devices of a job that wait together."""
 
-from collections.abc import MutableMapping
+from collections.abc import Iterable, MutableMapping
 from typing import Any, NamedTuple
 
 from hubd.core.milestones import ACKED
@@ -10,11 +10,15 @@ from hubd.core.users import NOBODY, UserSet
 
 
 class PartKey(NamedTuple):
-    """What makes devices wait together: the same job, as many attempts before, and the same line (``Paces``)."""
+    """What makes devices wait together: the same job, as many attempts before, and the same line (``Lines``).
+
+    ``is_out``: they were let out of it, each of its own; else they wait in it, if it has a name.
+    """
 
     job: int
     attempt: int
-    line: str
+    line: str = ""
+    is_out: bool = False
 
 
 class Job:
@@ -27,8 +31,8 @@ class Job:
     """
 
     __slots__ = (
-        "accepted", "done", "expires_at", "is_now_or_never", "missed", "notification", "number", "open", "parts",
-        "priority", "record", "refused", "todo", "users",
+        "accepted", "busy", "done", "expires_at", "is_now_or_never", "missed", "notification", "number", "open",
+        "parts", "priority", "record", "refused", "todo", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, record: Record, notification: Notification) -> None:
@@ -46,12 +50,28 @@ class Job:
         self.done: UserSet = NOBODY
         self.refused: UserSet = NOBODY
         self.missed: UserSet = NOBODY
+        self.busy: dict[int, int] = {}
+        """To how many devices of a user it is under way just now, by his number."""
         self.parts: dict[Part, None] = {}
 
     @property
     def is_over(self) -> bool:
         """Whether nothing is left to do."""
         return not self.open and not self.todo
+
+    def began(self, user: int) -> None:
+        """It is under way to a device of this user (by number)."""
+        self.busy[user] = self.busy.get(user, 0) + 1
+
+    def ended(self, user: int) -> None:
+        """It isn't any more."""
+        self.busy[user] -= 1
+        if not self.busy[user]:
+            del self.busy[user]
+
+    def has_hope(self, user: int, devices: Iterable[int]) -> bool:
+        """Whether one of his devices, which are these now, still waits for it, or it is under way to one that was."""
+        return user in self.busy or any(device in self.open for device in devices)
 
     def is_for(self, number: int) -> bool:
         """Whether it is for this user (by number), as far as anybody said."""
@@ -82,10 +102,10 @@ class Part:
 
     __slots__ = ("_name", "_place", "devices", "job", "key", "to")
 
-    def __init__(self, job: Job, to: Waiting, attempt: int, line: str) -> None:
+    def __init__(self, job: Job, to: Waiting, key: PartKey) -> None:
         self.job = job
         self.to = to
-        self.key = PartKey(job.number, attempt, line)
+        self.key = key
         self.devices = UserSet()
         self._place: MutableMapping[Any, Part] | None = None
         self._name: object = None
@@ -121,12 +141,16 @@ class Part:
             self._end_if_empty()
         return found
 
-    def take_first(self) -> int:
-        """A device that waits doesn't any more; there is one."""
-        device = next(iter(self.devices))
+    def take_one(self, device: int) -> None:
+        """This device, which waits, doesn't any more."""
         self.devices.discard(device)
         self.to.waiting -= 1
         self._end_if_empty()
+
+    def take_first(self) -> int:
+        """A device that waits doesn't any more; there is one."""
+        device = next(iter(self.devices))
+        self.take_one(device)
         return device
 
     def _end_if_empty(self) -> None:

@@ -19,8 +19,6 @@ _BURST_SHARE = 10
 _MORE = 1.001
 """So much longer than by the rule is an interval, so that a window that holds one more call by rounding doesn't."""
 _NOTHING_S = 1e-6
-SPREAD = 1.1
-"""What waits is spread a little wider than need be: so others find a gap between."""
 
 
 class Pace(NamedTuple):
@@ -33,7 +31,7 @@ class Pace(NamedTuple):
     def of(cls, rate: Rate) -> "Pace":
         """The pace that keeps to this rate in every stretch of time."""
         burst = max(1, rate.most // _BURST_SHARE)
-        return cls(burst, rate.per_s * _MORE / (rate.most - burst + 1))
+        return cls(burst, rate.per_s * _MORE / max(1, rate.most - burst + 1))
 
     def wait(self, free_at: float, now: float) -> float:
         """Seconds until one more may come, or 0; ``free_at`` is when everything up to now would be made good."""
@@ -87,10 +85,6 @@ class Table:
     def knows(self, device: int) -> bool:
         """Whether this one has had any lately."""
         return device in self._free_at
-
-    def free_at(self, device: int) -> float:
-        """When everything that this one had is made good."""
-        return self._free_at.get(device, -inf)
 
     def has_room(self, now: float) -> bool:
         """Whether one more finds a place."""
@@ -157,20 +151,22 @@ class Keys:
 
 PLAIN, URGENT, COLLAPSIBLE = "plain", "urgent", "collapsible"
 """The lines of a device: who waits in one doesn't wait for those in another."""
-_AGAIN = "+"
-"""What stands behind the name of the line of those who couldn't go when they thought they could. They go before those
-of the first line, who don't know yet."""
 
 
-class Queued(NamedTuple):
-    """It has to wait so long, in this line of its device."""
+class Look(NamedTuple):
+    """How it stands with one push: as it may go, in which line, and how many seconds it has to wait, or 0.
 
-    wait_s: float
+    ``interval_s``: what one more costs at that pace which it waits for.
+    """
+
+    push: Push
     line: str
+    wait_s: float
+    interval_s: float
 
 
 class DevicePaces:
-    """The paces of all devices of one backend, and who waits for them."""
+    """The paces of all devices of one backend."""
 
     def __init__(self, limits: Limits, entries: int = ENTRIES) -> None:
         self._rates = [Table(Pace.of(rate), entries) for rate in limits.per_device]
@@ -178,61 +174,24 @@ class DevicePaces:
         self._collapsible = Table(Pace(burst, every_s * _MORE), entries) if burst and every_s > 0 else None
         self._all_collapsible = limits.all_collapsible
         self._keys = Keys(limits.collapse_keys, entries) if limits.collapse_keys else None
-        self._lines: dict[tuple[int, str], _Line] = {}
-        self.is_any = bool(self._rates or self._collapsible or self._keys)
+        self.is_any = bool(self._rates) or self._collapsible is not None or self._keys is not None
 
-    def admit(self, device: int, push: Push, line: str, now: float, *, is_urgent: bool = False) -> Push | Queued:
-        """The push as it may be sent now, and then it is counted; or how long it has to wait.
-
-        ``line``: where it has waited before; who hasn't yet comes behind those who do.
-        """
+    def look(self, device: int, push: Push, now: float, *, is_urgent: bool = False) -> Look:
+        """Whether this may go now, or how long it has to wait."""
         push = self._with_key(device, push, now, is_urgent=is_urgent)
-        tables = self._tables(push)
-        waits = [table.wait(device, now) for table in tables]
-        wait = max(waits, default=0.0)
-        first = line.removesuffix(_AGAIN) or self._line_of(push, is_urgent=is_urgent)
-        behind = self._behind(device, first, line)
-        if wait <= 0 and not behind:
-            for table in tables:
-                table.taken(device, now)
-            if self._keys is not None and push.collapse_key is not None:
-                self._keys.taken(device, push.collapse_key, now + push.ttl_s, now)
-            self.left(device, line)
-            return push
-        if line.endswith(_AGAIN):
-            return Queued(wait, line)
-        self.left(device, line)
-        return self._wait_in(device, behind or (first + _AGAIN if line else first), tables, wait, now)
+        line = URGENT if is_urgent else COLLAPSIBLE if self._is_collapsible(push) else PLAIN
+        wait, interval = 0.0, 0.0
+        for table in self._tables(push):
+            if (its := table.wait(device, now)) > wait:
+                wait, interval = its, table.pace.interval_s
+        return Look(push, line, wait, interval)
 
-    def left(self, device: int, line: str) -> None:
-        """One of those who waited in a line doesn't any more; an empty name is none."""
-        there = self._lines.get((device, line))
-        if there is not None:
-            there.count -= 1
-            if there.count <= 0:
-                del self._lines[device, line]
-
-    def _wait_in(self, device: int, line: str, tables: list[Table], wait: float, now: float) -> Queued:
-        """Wait until all who wait there will have gone, as far as that can be said."""
-        there = self._lines.get((device, line))
-        if there is None:
-            there = self._lines[device, line] = _Line()
-        there.count += 1
-        for table in tables:
-            free_at = max(there.free_at.get(table, -inf), table.free_at(device))
-            there.free_at[table] = free_at
-            wait = max(wait, table.pace.wait(free_at, now))
-        for table in tables:
-            there.free_at[table] = max(there.free_at[table], now + wait) + table.pace.interval_s * SPREAD
-        return Queued(wait, line)
-
-    def _behind(self, device: int, first: str, line: str) -> str:
-        """The line at whose end it has to wait, whatever the pace allows; empty: none."""
-        if line.endswith(_AGAIN):
-            return ""
-        if not line and (device, first) in self._lines:
-            return first
-        return first + _AGAIN if (device, first + _AGAIN) in self._lines else ""
+    def taken(self, device: int, push: Push, now: float) -> None:
+        """It goes."""
+        for table in self._tables(push):
+            table.taken(device, now)
+        if self._keys is not None and push.collapse_key is not None:
+            self._keys.taken(device, push.collapse_key, now + push.ttl_s, now)
 
     def _with_key(self, device: int, push: Push, now: float, *, is_urgent: bool) -> Push:
         """Without its collapse key, where that is one too many, or would have an urgent one wait."""
@@ -245,11 +204,6 @@ class DevicePaces:
             may = may and not (is_urgent and self._collapsible.wait(device, now) > 0)
         return push if may else push._replace(collapse_key=None)
 
-    def _line_of(self, push: Push, *, is_urgent: bool) -> str:
-        if is_urgent:
-            return URGENT
-        return COLLAPSIBLE if self._is_collapsible(push) else PLAIN
-
     def _tables(self, push: Push) -> list[Table]:
         if self._collapsible is not None and self._is_collapsible(push):
             return [*self._rates, self._collapsible]
@@ -257,13 +211,3 @@ class DevicePaces:
 
     def _is_collapsible(self, push: Push) -> bool:
         return self._collapsible is not None and (self._all_collapsible or push.collapse_key is not None)
-
-
-class _Line:
-    """How many wait in it, and the ``free_at`` of each table as it will be when they have gone."""
-
-    __slots__ = ("count", "free_at")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.free_at: dict[Table, float] = {}

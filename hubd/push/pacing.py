@@ -1,10 +1,22 @@
-"""Which pushes have to wait because a device had enough: the paces of each platform's devices."""
+"""Which pushes have to wait because a device had enough: the paces of each platform's devices, and their lines."""
+
+from typing import NamedTuple
 
 from hubd.core.users import UserSet
 from hubd.hooks.push import Limits, Push, PushBackend
-from hubd.push.destination import Destination
 from hubd.push.jobs import Part
-from hubd.push.pace import DevicePaces, Queued
+from hubd.push.lines import Lines
+from hubd.push.pace import FULL_S, DevicePaces
+
+_YIELD = 0.1
+"""Who has just gone has the next one of his line wait a little longer: so other lines find a gap between."""
+
+
+class Queued(NamedTuple):
+    """It has to wait so long, in this line of its device; an empty name: in none."""
+
+    wait_s: float
+    line: str
 
 
 class Pacing:
@@ -12,6 +24,7 @@ class Pacing:
 
     def __init__(self) -> None:
         self._paces: dict[str, tuple[Limits, DevicePaces]] = {}
+        self.lines = Lines()
 
     def _of(self, backend: PushBackend) -> DevicePaces:
         limits, found = self._paces.get(backend.platform, (None, None))
@@ -21,19 +34,28 @@ class Pacing:
         return found
 
     def admit(
-        self, backend: PushBackend, device: int, push: Push, line: str, now: float, *, is_urgent: bool
+        self, backend: PushBackend, device: int, push: Push, line: str, now: float, *, is_urgent: bool = False
     ) -> Push | Queued:
-        """The push as it may be sent now, or how long it has to wait; ``line``: where it has waited already."""
+        """The push as it may be sent now, or how long it has to wait.
+
+        ``line``: out of which it was let just now; who comes anew has to wait behind those who are there.
+        """
         paces = self._of(backend)
-        return paces.admit(device, push, line, now, is_urgent=is_urgent) if paces.is_any else push
+        if not paces.is_any and not line:
+            return push
+        look = paces.look(device, push, now, is_urgent=is_urgent)
+        if look.wait_s > 0 or (not line and self.lines.is_there(device, look.line)):
+            if not line and self.lines.is_full and not self.lines.is_there(device, look.line):
+                return Queued(max(FULL_S, look.wait_s), "")
+            return Queued(look.wait_s, line or look.line)
+        paces.taken(device, look.push, now)
+        if line:
+            after = paces.look(device, push, now, is_urgent=is_urgent)
+            self.lines.went(device, line, now + after.wait_s + _YIELD * after.interval_s)
+        return look.push
 
-    def left(self, part: Part, devices: UserSet) -> None:
+    def left(self, part: Part, devices: UserSet, now: float) -> None:
         """These devices, which waited in this part, don't any more."""
-        if part.key.line and isinstance(part.to, Destination):
+        if part.key.is_out:
             for device in devices:
-                self.left_one(part.to.platform, device, part.key.line)
-
-    def left_one(self, platform: str, device: int, line: str) -> None:
-        """The same of one."""
-        if line and (found := self._paces.get(platform)) is not None:
-            found[1].left(device, line)
+                self.lines.went(device, part.key.line, now)

@@ -9,8 +9,6 @@ from hubd.push.jobs import Job, Part, PartKey, Waiting
 MOST_ATTEMPTS = 32
 """Beyond so many, all attempts are the same."""
 _FINEST_S = 1 / 64
-_COARSEST_S = 1.0
-"""Who waits for his pace, and not for a service to recover, is due within such a step."""
 
 
 def backoff(attempt: int, first_s: float, longest_s: float, random: Random) -> float:
@@ -19,14 +17,13 @@ def backoff(attempt: int, first_s: float, longest_s: float, random: Random) -> f
     return random.uniform(0.0, most)
 
 
-def rounded_up(at: float, now: float, coarsest_s: float = inf) -> float:
+def rounded_up(at: float, now: float) -> float:
     """The end of the bucket that a moment falls into: never earlier, and later by an eighth of the wait at most.
 
     So there are few buckets, however many wait and for how long.
     """
     wait = at - now
     step = _FINEST_S if wait <= 8 * _FINEST_S else 2.0 ** floor(log2(wait / 8))
-    step = min(step, coarsest_s)
     return -floor(-at / step) * step
 
 
@@ -40,19 +37,18 @@ class Buckets:
     def __len__(self) -> int:
         return len(self._buckets)
 
-    def put(self, job: Job, to: Waiting, device: int, attempt: int, line: str, at: float, now: float) -> None:
+    def put(self, job: Job, to: Waiting, device: int, attempt: int, at: float, now: float) -> None:
         """This device of a job waits until then (monotonic s), or a little longer."""
-        moment = rounded_up(max(at, now), now, _COARSEST_S if line else inf)
+        moment = rounded_up(max(at, now), now)
         bucket = self._buckets.get(moment)
         if bucket is None:
             bucket = self._buckets[moment] = {}
             heapq.heappush(self._moments, moment)
-        attempt = min(attempt, MOST_ATTEMPTS)
-        key = to.number, PartKey(job.number, attempt, line)
-        part = bucket.get(key)
+        key = PartKey(job.number, min(attempt, MOST_ATTEMPTS))
+        part = bucket.get((to.number, key))
         if part is None:
-            part = Part(job, to, attempt, line)
-            part.move_to(bucket, key)
+            part = Part(job, to, key)
+            part.move_to(bucket, (to.number, key))
         part.put_one(device)
 
     def take(self, now: float, most: int) -> list[Part]:

@@ -109,15 +109,15 @@ class Routing:
                 if destination is not None:
                     job.open.add(number)
                     found.setdefault(destination, []).append(number)
-            if not any(number in job.open for number in numbers):
+            if not job.has_hope(user, numbers):
                 self._on_nowhere(job, user)
         for destination, waiting in found.items():
             self._put(job, destination, UserSet(waiting))
 
     def _put(self, job: Job, destination: Destination, devices: UserSet) -> None:
-        part = destination.lanes.lane(job.priority).get(PartKey(job.number, 0, ""))
+        part = destination.lanes.lane(job.priority).get(PartKey(job.number, 0))
         if part is None:
-            part = Part(job, destination, 0, "")
+            part = Part(job, destination, PartKey(job.number, 0))
         part.put(devices)
         destination.put(part)
         self._on_ready(destination)

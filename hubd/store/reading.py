@@ -68,13 +68,18 @@ async def read_revoked(connection: AsyncConnection) -> list[tuple[str, float]]:
 
 
 async def read_devices(connection: AsyncConnection) -> list[StoredDevice]:
-    """All devices, the one that registered longest ago first."""
-    table = tables.devices
-    found = await connection.execute(select(table).order_by(table.c.registered_at, table.c.id))
-    return [
-        StoredDevice(id, user, number, platform, app, bytes(address), registered_at, gone_at)
-        for id, user, number, platform, app, address, registered_at, gone_at in found
-    ]
+    """All devices, by id. There may be very many: they come in slices."""
+    table, devices, after = tables.devices, list[StoredDevice](), ""
+    while True:
+        statement = select(table).where(table.c.id > after).order_by(table.c.id).limit(SMALL_SLICE)
+        found = (await connection.execute(statement)).all()
+        devices += [
+            StoredDevice(id, user, number, platform, app, bytes(address), registered_at, gone_at)
+            for id, user, number, platform, app, address, registered_at, gone_at in found
+        ]
+        if len(found) < SMALL_SLICE:
+            return devices
+        after = devices[-1].id
 
 
 async def read_secrets(connection: AsyncConnection) -> dict[str, bytes]:

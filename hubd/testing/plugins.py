@@ -114,8 +114,11 @@ class _Sleepers:
         if self.is_over:
             return _Call(woken)
         woken.add_done_callback(lambda done: None if done.cancelled() or self.is_over else function())
+        if seconds <= 0:
+            woken.set_result(None)
+            return _Call(woken)
         self._count += 1
-        heapq.heappush(self._due, (self._clock.monotonic() + max(0.0, seconds), self._count, woken))
+        heapq.heappush(self._due, (self._clock.monotonic() + seconds, self._count, woken))
         return _Call(woken)
 
     def next_due(self) -> float | None:

@@ -1,154 +1,155 @@
 // @ts-check
 /**
- * What was shown to the person, by whichever page or service worker of this origin: each notification once.
+ * What the pages of a browser and its service worker know together, in IndexedDB: who has shown what.
  *
- * It lies in IndexedDB, whose transactions are one after the other for all of them: whoever adds an id first shows it.
- * A plain script, as service workers take in scripts and not modules: it puts `HubdShown` into the global scope, where
- * a page that imports it finds it as well.
+ * It is a classic script that leaves its class in `globalThis.hubdShown`, so that workers can take it by
+ * `importScripts`, which knows no modules, and pages by `import`.
  */
-
 (() => {
-  const NAME = "hubd";
-  const VERSION = 1;
-  const KEPT = 1_000;
-  const KEPT_MS = 7 * 86_400_000;
-  const SLOW_MS = 3_000; // a database that doesn't answer must not keep anything from being shown
+  "use strict";
 
-  /** @typedef {{ id: string, capability: string, url: string, at: number }} WaitingAck */
+  const SHOWN_MAX = 1_000;
+  const SHOWN_MS = 7 * 86_400_000;
+  const TIDY_EVERY = 50; //  claims; and with the first one of each page and worker
+  const ACKS_MAX = 100;
+  const ACKS_MS = 86_400_000;
 
-  class HubdShown {
+  /** @param {any} request of IndexedDB @returns {Promise<any>} */
+  const done = (request) => new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+
+  /**
+   * The notebook in IndexedDB: who has shown what. A transaction that writes has it for itself, over all pages and the
+   * worker; so of several who claim an id, one gets it.
+   */
+  class Shown {
+    /** @type {Promise<any> | undefined} */ #database;
     #indexedDB;
     #now;
-    /** @type {Promise<IDBDatabase | null> | undefined} */ #opening;
-    /** @type {Set<string>} for browsers that have no database to give */ #own = new Set();
+    #claims = 0;
 
-    /** @param {any} indexedDB the browser's @param {() => number} now */
+    /** @param {any} indexedDB @param {() => number} [now] */
     constructor(indexedDB, now = Date.now) {
       this.#indexedDB = indexedDB;
       this.#now = now;
     }
 
-    /** Whether whoever asks is to show this one: nobody did before. @param {string} id @returns {Promise<boolean>} */
-    async claim(id) {
-      const claimed = await this.#do("shown", "readwrite", async (store) => {
-        if (await asked(store.get(id))) return false;
-        store.put({ id, at: this.#now() });
+    /**
+     * Whether this one is to show it: nobody has, for this user.
+     * @param {string} id @param {string} user "": not known, then it counts for all @param {string} by
+     * @returns {Promise<boolean>}
+     */
+    async claim(id, user, by) {
+      const isFirst = await this.#write("shown", async (store) => {
+        const entry = (await done(store.get(id))) ?? { id, users: {} };
+        if (isTaken(entry, user)) return false;
+        entry.users[user] = by;
+        entry.at = this.#now();
+        await done(store.put(entry));
         return true;
       });
-      if (claimed === undefined) return !this.#own.has(id) && Boolean(this.#own.add(id));
-      if (claimed) this.#forgetOld();
-      return claimed;
+      if (this.#claims++ % TIDY_EVERY === 0) await this.#tidy("shown", SHOWN_MAX, SHOWN_MS);
+      return isFirst;
     }
 
-    /** It couldn't be shown after all. @param {string} id */
-    async unclaim(id) {
-      this.#own.delete(id);
-      await this.#do("shown", "readwrite", async (store) => store.delete(id));
+    /** @param {string} id @param {string} user @returns {Promise<boolean>} */
+    async has(id, user) {
+      return isTaken(await this.#read("shown", (store) => store.get(id)), user);
     }
 
-    /** Whether it was shown. @param {string} id @returns {Promise<boolean>} */
-    async has(id) {
-      const found = await this.#do("shown", "readonly", (store) => asked(store.get(id)));
-      return found !== undefined ? found !== null : this.#own.has(id);
+    /** It wasn't shown after all. @param {string} id @param {string} user */
+    release(id, user) {
+      return this.#write("shown", async (store) => {
+        const entry = await done(store.get(id));
+        if (!entry) return;
+        delete entry.users[user];
+        await done(Object.keys(entry.users).length ? store.put(entry) : store.delete(id));
+      });
     }
 
-    /** What a worker or a page is to know later. @param {string} name @returns {Promise<any>} */
-    async setting(name) {
-      return (await this.#do("settings", "readonly", (store) => asked(store.get(name))))?.value;
+    /** @param {string} name @returns {Promise<any>} */
+    async get(name) {
+      return (await this.#read("state", (store) => store.get(name)))?.value;
     }
 
-    /** @param {string} name @param {any} value */
-    async set(name, value) {
-      await this.#do("settings", "readwrite", async (store) => store.put({ name, value }));
+    /** @param {string} name @param {any} value undefined: forget it */
+    set(name, value) {
+      return this.#write("state", (store) => {
+        return done(value === undefined ? store.delete(name) : store.put({ name, value }));
+      });
     }
 
-    /** An ack that is still to be said. @param {WaitingAck} ack */
-    async keepAck(ack) {
-      await this.#do("acks", "readwrite", async (store) => store.put(ack));
+    /** An ack that couldn't be said. @param {string} id @param {string} capability */
+    async keepAck(id, capability) {
+      await this.#write("acks", (store) => done(store.put({ id, capability, at: this.#now() })));
+      await this.#tidy("acks", ACKS_MAX, ACKS_MS);
+    }
+
+    /** @returns {Promise<{ id: string, capability: string }[]>} */
+    keptAcks() {
+      return this.#read("acks", (store) => store.getAll());
     }
 
     /** @param {string} id */
-    async dropAck(id) {
-      await this.#do("acks", "readwrite", async (store) => store.delete(id));
+    dropAck(id) {
+      return this.#write("acks", (store) => done(store.delete(id)));
     }
 
-    /** @returns {Promise<WaitingAck[]>} */
-    async waitingAcks() {
-      return (await this.#do("acks", "readonly", (store) => asked(store.getAll()))) ?? [];
-    }
-
-    /** The oldest go: from the count and from the age on. */
-    #forgetOld() {
-      return this.#do("shown", "readwrite", async (store) => {
-        const left = (await asked(store.count())) - KEPT;
-        const before = this.#now() - KEPT_MS;
-        let place = 0;
-        const cursor = store.index("at").openCursor();
-        cursor.onsuccess = () => {
-          const entry = cursor.result;
-          if (!entry || (place >= left && entry.value.at > before)) return;
-          place++;
-          entry.delete();
-          entry.continue();
-        };
-      });
-    }
-
-    /**
-     * One transaction; undefined where there is no database. Null stands for what isn't there.
-     * @param {string} name @param {IDBTransactionMode} mode @param {(store: IDBObjectStore) => Promise<any>} work
-     */
-    async #do(name, mode, work) {
-      const database = await this.#open();
-      if (!database) return undefined;
-      try {
-        const transaction = database.transaction(name, mode);
-        const done = new Promise((resolve, reject) => {
-          transaction.oncomplete = resolve;
-          transaction.onabort = transaction.onerror = () => reject(transaction.error);
-        });
-        const [result] = await Promise.all([work(transaction.objectStore(name)), done]);
-        return result;
-      } catch {
-        this.#opening = undefined; // closed under us, or deleted: the next one opens it anew
-        return undefined;
-      }
-    }
-
-    #open() {
-      this.#opening ??= new Promise((resolve) => {
-        const slow = setTimeout(() => resolve(null), SLOW_MS);
-        const end = (/** @type {any} */ database) => { clearTimeout(slow); resolve(database); };
-        try {
-          const opening = this.#indexedDB.open(NAME, VERSION);
-          opening.onupgradeneeded = () => make(opening.result);
-          opening.onsuccess = () => {
-            opening.result.onversionchange = () => { opening.result.close(); this.#opening = undefined; };
-            end(opening.result);
-          };
-          opening.onerror = opening.onblocked = () => end(null);
-        } catch {
-          end(null); // switched off by the browser
+    /** @param {string} name @param {number} most @param {number} ms */
+    #tidy(name, most, ms) {
+      return this.#write(name, async (store) => {
+        const entries = (await done(store.getAll())).sort((/** @type {any} */ a, /** @type {any} */ b) => a.at - b.at);
+        const tooOld = this.#now() - ms;
+        for (const [place, { id, at }] of entries.entries()) {
+          if (at < tooOld || place < entries.length - most) await done(store.delete(id));
         }
       });
-      return this.#opening;
+    }
+
+    /** @param {string} name @param {(store: any) => any} ask */
+    async #read(name, ask) {
+      const database = await this.#opened();
+      return done(ask(database.transaction(name, "readonly").objectStore(name)));
+    }
+
+    /** @param {string} name @param {(store: any) => Promise<any>} work @returns {Promise<any>} */
+    async #write(name, work) {
+      const database = await this.#opened();
+      const transaction = database.transaction(name, "readwrite");
+      const over = new Promise((resolve, reject) => {
+        transaction.oncomplete = resolve;
+        transaction.onabort = () => reject(transaction.error);
+      });
+      const [result] = await Promise.all([work(transaction.objectStore(name)), over]);
+      return result;
+    }
+
+    #opened() {
+      this.#database ??= this.#open().catch((error) => { this.#database = undefined; throw error; });
+      return this.#database;
+    }
+
+    async #open() {
+      const request = this.#indexedDB.open("hubd", 1);
+      request.onupgradeneeded = () => {
+        for (const name of ["shown", "acks"]) request.result.createObjectStore(name, { keyPath: "id" });
+        request.result.createObjectStore("state", { keyPath: "name" });
+      };
+      const database = await done(request);
+      const forget = () => { this.#database = undefined; };
+      database.onversionchange = () => { database.close(); forget(); };
+      database.onclose = forget;
+      return database;
     }
   }
 
-  /** @param {IDBDatabase} database */
-  function make(database) {
-    database.createObjectStore("shown", { keyPath: "id" }).createIndex("at", "at");
-    database.createObjectStore("acks", { keyPath: "id" });
-    database.createObjectStore("settings", { keyPath: "name" });
-  }
+  /** @param {any} entry @param {string} user */
+  const isTaken = (entry, user) => {
+    const users = entry?.users ?? {};
+    return user === "" ? Object.keys(users).length > 0 : user in users || "" in users;
+  };
 
-  /** The result of a request, null where there is none. @param {IDBRequest} request @returns {Promise<any>} */
-  function asked(request) {
-    return new Promise((resolve, reject) => {
-      request.onsuccess = () => resolve(request.result ?? null);
-      request.onerror = () => reject(request.error);
-    });
-  }
-
-  Object.assign(globalThis, { HubdShown });
+  /** @type {any} */ (globalThis).hubdShown = Shown;
 })();

@@ -1,216 +1,303 @@
 // @ts-check
-/// <reference lib="webworker" />
 /**
- * hubd's service worker: shows what is pushed while no page does, and brings people to it.
+ * hubd's service worker: shows what is pushed while no page is looked at, once over all pages and itself.
  *
- * As it is: `navigator.serviceWorker.register("/hubd-sw.js")`. In an application's own worker:
- * `importScripts("/hubd-sw.js")`; what it is to do differently stands in `self.HUBD` before that, or in the address:
- *   hub      where the hub is, if not here: "https://hub.example.com"
- *   origins  which other origins a click may lead to (in the address comma-separated)
- *   icon, badge  images for those that bring none
- *   title    for a push that can't be read
+ * As it is: `hub.push.enable()` registers it. Or inside the application's own worker, which may configure it first:
  *
- * Each notification is shown once in this browser, by a page or by this worker (`hubd-shown.js`). It isn't acked by
- * being shown, since a phone that lies in a pocket shows things to nobody; but when it is clicked or dismissed.
+ *     self.hubdWorker = { origins: ["https://shop.example.com"], icon: "/icon-192.png" };
+ *     importScripts("/hubd-sw.js");
+ *
+ * Configuration, each also as a parameter of the worker's address (`/hubd-sw.js?start=/inbox`):
+ *   hub      where the hub's `api/` and `hubd-shown.js` are (default: beside the worker)
+ *   origins  where a click may lead besides the worker's own origin
+ *   start    what a click opens that leads nowhere (default: the worker's scope)
+ *   title    of what has none (default: the host); icon, badge: pictures for what has none
+ *
+ * @typedef {Record<string, any>} Pushed as the hub pushes it, with its own hub_capability, hub_tag, hub_push
+ * @typedef {{ hub?: string, origins?: string[], start?: string, title?: string, icon?: string, badge?: string }} Config
  */
-
-/* global importScripts, HubdShown, clients */
-
 (() => {
+  "use strict";
+
   const FETCH_MS = 10_000;
-  const ACK_KEPT_MS = 86_400_000;
-  const WEB = new Set(["http:", "https:"]);
-  const worker = /** @type {any} */ (self);
-  const address = new URL(worker.location.href);
-  const given = worker.HUBD ?? {};
-  /** @param {string} name */
-  const option = (name) => given[name] ?? address.searchParams.get(name) ?? undefined;
-  const hub = new URL(option("hub") ?? "/", address);
-  const allowed = new Set([worker.location.origin, ...[option("origins") ?? []].flat().join(",").split(",")]);
+  const ASK_MS = 250; //          for a visible page to say that it will show it
+  const PAGE_MS = 3_000; //       for that page to do so
+  const CHANNEL = "hubd";
+  const SYNC = "hubd-acks";
+  const GENERIC = "You have a new notification";
 
-  if (!worker.HubdShown) importScripts(new URL("hubd-shown.js", scriptOf(hub)).href);
-  const shown = new worker.HubdShown(worker.indexedDB);
-
-  /** Where this script's neighbours are: with the hub, unless it was copied. @param {URL} hub */
-  function scriptOf(hub) {
-    return given.scripts ? new URL(given.scripts, address) : hub;
-  }
-
-  worker.addEventListener("install", (/** @type {any} */ event) => event.waitUntil(worker.skipWaiting()));
-  worker.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(clients.claim()));
-  worker.addEventListener("push", (/** @type {any} */ event) => event.waitUntil(pushed(event.data)));
-  worker.addEventListener("notificationclick", (/** @type {any} */ event) => {
-    event.notification.close();
-    event.waitUntil(Promise.all([open(event.notification, event.action), ack(event.notification)]));
-  });
-  worker.addEventListener("notificationclose", (/** @type {any} */ event) => event.waitUntil(ack(event.notification)));
-  worker.addEventListener("pushsubscriptionchange", (/** @type {any} */ event) => event.waitUntil(renew(event)));
-
-  // ---- showing ------------------------------------------------------------------------------------------------------
-
-  /** @param {any} message what the browser was pushed, or null */
-  async function pushed(message) {
-    sayWaiting();
-    const light = read(message);
-    if (typeof light.id !== "string") return show(light); // from whoever else has the key: browsers want it shown
-    const mine = await shown.claim(light.id);
-    if (!mine) return again(light);
-    try {
-      await show(light.fetch === true ? await whole(light) : light);
-    } catch (error) {
-      await shown.unclaim(light.id);
-      throw error;
-    }
-    tell({ shown: light.id });
-  }
-
-  /** @param {any} message @returns {Record<string, any>} */
-  function read(message) {
-    try {
-      const data = message?.json();
-      if (data && typeof data === "object" && !Array.isArray(data)) return data;
-    } catch {
-      // Not JSON: then it is shown as what it is, a push.
-    }
-    return { title: option("title") ?? worker.location.host };
-  }
-
-  /** The rest of what was too large to be pushed; what there is, if it can't be had. @param {Record<string, any>} light */
-  async function whole(light) {
-    try {
-      const answer = await call("GET", `api/notifications/${encodeURIComponent(light.id)}`, light.hub_capability);
-      if (answer.ok) return { ...light, ...(await answer.json()), hub_push: light.hub_push, fetch: undefined };
-    } catch {
-      // Offline by now: the light one says the most important.
-    }
-    return light;
-  }
-
-  /** @param {Record<string, any>} data */
-  function show(data) {
-    const own = data.hub_push ?? {};
-    const title = own.title ?? text(data.title) ?? text(data.type) ?? worker.location.host;
-    return worker.registration.showNotification(title, {
-      body: own.body ?? text(data.body) ?? "",
-      tag: tagOf(data),
-      renotify: own.renotify ?? (own.silent !== true && typeof data.id === "string"),
-      icon: own.icon ?? text(data.icon) ?? option("icon"),
-      badge: own.badge ?? option("badge"),
-      image: own.image ?? text(data.image),
-      actions: own.actions?.map(({ action, title, icon }) => ({ action, title, icon })),
-      requireInteraction: own.require_interaction ?? data.priority === "critical",
-      silent: own.silent ?? null,
-      vibrate: own.silent ? undefined : own.vibrate,
-      lang: own.lang,
-      dir: own.dir,
-      timestamp: data.sent_at,
-      data,
-    });
-  }
-
-  /**
-   * It was shown already, and the push service or the hub brings it once more. If it still stands there it may stay, so
-   * that the browser sees something for its push, without a sound.
-   * @param {Record<string, any>} data
-   */
-  async function again(data) {
-    const standing = await worker.registration.getNotifications({ tag: tagOf(data) });
-    const same = standing.find((/** @type {any} */ one) => one.data?.id === data.id);
-    if (same) await show({ ...same.data, hub_push: { ...same.data.hub_push, silent: true, renotify: false } });
-  }
-
-  /** @param {Record<string, any>} data */
-  const tagOf = (data) => text(data.hub_tag) ?? text(data.id) ?? "hubd";
-  /** @param {unknown} value */
+  /** @param {any} value @returns {string | undefined} */
   const text = (value) => (typeof value === "string" && value !== "" ? value : undefined);
 
-  // ---- clicking -----------------------------------------------------------------------------------------------------
+  class HubdWorker {
+    #scope;
+    #hub;
+    /** @type {Config} */ #config;
+    #shown;
+    #channel;
 
-  /** To where it leads: to the page that is there already, or a new one. @param {any} notification @param {string} action */
-  async function open(notification, action) {
-    const data = notification.data ?? {};
-    const chosen = data.hub_push?.actions?.find((/** @type {any} */ one) => one.action === action);
-    const url = safe(chosen?.url ?? data.url);
-    const windows = await clients.matchAll({ type: "window", includeUncontrolled: true });
-    const there = windows.find((page) => page.url === url.href);
-    const any = there ?? windows.find((page) => new URL(page.url).origin === url.origin);
-    if (any) {
-      tell({ clicked: data.id, action, url: url.href }, any);
+    /** @param {any} scope a ServiceWorkerGlobalScope */
+    constructor(scope) {
+      this.#scope = scope;
+      const asked = new URL(scope.location.href).searchParams;
+      const { origins, ...words } = Object.fromEntries(asked);
+      this.#config = { ...words, ...(origins && { origins: origins.split(",") }), ...scope.hubdWorker };
+      this.#hub = new URL(this.#config.hub ?? "./", scope.location.href);
+      if (!scope.hubdShown) scope.importScripts(new URL("hubd-shown.js", this.#hub).href);
+      this.#shown = new scope.hubdShown(scope.indexedDB);
+      this.#channel = scope.BroadcastChannel && new scope.BroadcastChannel(CHANNEL);
+    }
+
+    listen() {
+      const scope = this.#scope;
+      /** @type {Record<string, (event: any) => any>} */
+      const handlers = {
+        push: (event) => Promise.all([this.#pushed(event.data), this.#sayKept()]),
+        notificationclick: (event) => this.#clicked(event),
+        notificationclose: ({ notification }) => this.#ack(notification.data),
+        pushsubscriptionchange: (event) => this.#renew(event),
+        sync: ({ tag }) => (tag === SYNC ? this.#sayKept() : undefined),
+      };
+      for (const [type, handle] of Object.entries(handlers)) {
+        scope.addEventListener(type, (/** @type {any} */ event) => event.waitUntil(handle(event)));
+      }
+      if (scope.hubdWorker || !/\/hubd-sw\.js$/.test(scope.location.pathname)) return; // the application's own decides
+      scope.addEventListener("install", () => scope.skipWaiting());
+      scope.addEventListener("activate", (/** @type {any} */ event) => event.waitUntil(scope.clients.claim()));
+    }
+
+    /** @param {any} data */
+    async #pushed(data) {
+      const light = parse(data);
+      const { id } = light;
+      if (text(id) === undefined) return this.#show({ body: GENERIC, tag: "hubd" }); // browsers want something shown
+      const user = await this.#shown.get("registration").then((/** @type {any} */ one) => one?.user ?? "", () => "");
+      const isShown = await this.#shown.has(id, user).catch(() => false); // without a notebook rather twice than never
+      if (isShown) return;
+      await this.#leaveToPage(id, user);
+      const notification = light.fetch === true ? await this.#fetched(light) : light;
+      if (!(await this.#shown.claim(id, user, "worker").catch(() => true))) return;
       try {
-        const page = await any.focus();
-        if (there || (data.url === undefined && !chosen?.url)) return;
-        return await page.navigate(url.href);
+        await this.#show(notification);
+      } catch (error) {
+        await this.#shown.release(id, user).catch(() => {});
+        throw error;
+      }
+      this.#channel?.postMessage({ hubd: "shown", id, user });
+    }
+
+    /**
+     * A page that is looked at shows it itself. Comes back when it has, or when it doesn't.
+     * @param {string} id @param {string} user
+     */
+    async #leaveToPage(id, user) {
+      const pages = await this.#scope.clients.matchAll({ type: "window", includeUncontrolled: true });
+      const isLookedAt = pages.some((/** @type {any} */ { visibilityState }) => visibilityState === "visible");
+      if (!isLookedAt || !this.#channel) return;
+      if (await this.#heard(id, ["mine", "shown"], ASK_MS, { hubd: "whose", id, user }) !== "mine") return;
+      await this.#heard(id, ["shown"], PAGE_MS);
+    }
+
+    /**
+     * The first of these words about an id, said by a page within that time.
+     * @param {string} id @param {string[]} words @param {number} ms @param {any} [question]
+     * @returns {Promise<string | undefined>}
+     */
+    #heard(id, words, ms, question) {
+      return new Promise((resolve) => {
+        const end = (/** @type {string | undefined} */ word) => {
+          this.#scope.clearTimeout(timer);
+          this.#channel.removeEventListener("message", hear);
+          resolve(word);
+        };
+        const hear = (/** @type {any} */ { data }) => {
+          if (data?.id === id && words.includes(data.hubd)) end(data.hubd);
+        };
+        const timer = this.#scope.setTimeout(() => end(undefined), ms);
+        this.#channel.addEventListener("message", hear);
+        if (question) this.#channel.postMessage(question);
+      });
+    }
+
+    /** The whole of it; the light one where that can't be had. @param {Pushed} light */
+    async #fetched(light) {
+      const limit = new AbortController();
+      const timer = this.#scope.setTimeout(() => limit.abort(), FETCH_MS);
+      try {
+        const answer = await this.#scope.fetch(this.#api(`notifications/${encodeURIComponent(light.id)}`), {
+          headers: { Authorization: `Bearer ${light.hub_capability}` },
+          cache: "no-store", credentials: "omit", redirect: "error", signal: limit.signal,
+        });
+        if (!answer.ok) return light;
+        const { hub_capability, hub_tag, hub_push } = light;
+        return { ...light, ...(await answer.json()), id: light.id, hub_capability, hub_tag, hub_push };
       } catch {
-        // Not to be focused or navigated, as it isn't ours: a new one, then.
+        return light;
+      } finally {
+        this.#scope.clearTimeout(timer);
       }
     }
-    await clients.openWindow(url.href);
+
+    /** @param {Pushed} notification */
+    #show(notification) {
+      const { id, url, hub_tag, hub_capability, hub_push } = notification;
+      const own = isMap(hub_push) ? hub_push : {};
+      const config = this.#config;
+      const actions = (Array.isArray(own.actions) ? own.actions : []).filter(isMap);
+      const title = text(own.title) ?? text(notification.title) ?? config.title ?? this.#scope.location.host;
+      const options = {
+        body: text(own.body) ?? text(notification.body),
+        tag: text(hub_tag) ?? id ?? notification.tag,
+        renotify: own.renotify ?? text(hub_tag) !== undefined,
+        icon: this.#picture(own.icon) ?? this.#picture(notification.icon) ?? config.icon,
+        image: this.#picture(own.image),
+        badge: this.#picture(own.badge) ?? config.badge,
+        actions: actions.map((/** @type {any} */ one) => {
+          return without({ action: one.action, title: one.title, icon: this.#picture(one.icon) });
+        }),
+        requireInteraction: own.require_interaction ?? notification.priority === "critical",
+        silent: own.silent,
+        vibrate: own.silent ? undefined : own.vibrate, // both are refused
+        lang: own.lang,
+        dir: own.dir,
+        timestamp: Number.isFinite(notification.sent_at) ? notification.sent_at : undefined,
+        data: {
+          id, url, capability: hub_capability,
+          actions: Object.fromEntries(actions.map((/** @type {any} */ { action, url: leads }) => [action, leads])),
+        },
+      };
+      return this.#scope.registration.showNotification(title, without(options));
+    }
+
+    /** @param {any} event */
+    async #clicked({ action, notification }) {
+      notification.close();
+      const data = notification.data ?? {};
+      const target = this.#target(action ? data.actions?.[action] : data.url);
+      await Promise.all([this.#open(target), this.#ack(data), this.#sayKept()]);
+    }
+
+    /** Focuses the page that is there, or opens one. @param {string | undefined} target */
+    async #open(target) {
+      const { clients, registration } = this.#scope;
+      const pages = await clients.matchAll({ type: "window", includeUncontrolled: true });
+      const bare = (/** @type {string} */ url) => url.split("#")[0];
+      const found = target === undefined ? pages[0]
+        : pages.find((/** @type {any} */ { url }) => bare(url) === bare(target));
+      try {
+        if (found) return await found.focus();
+      } catch {
+        // It may refuse; a new one is better than nothing.
+      }
+      const start = this.#target(this.#config.start) ?? registration.scope;
+      await clients.openWindow(target ?? start).catch(() => {});
+    }
+
+    /** Where it may lead. @param {any} url @returns {string | undefined} */
+    #target(url) {
+      const { origin, protocol, href } = this.#resolved(url) ?? {};
+      if (origin === undefined || !/^https?:$/.test(protocol ?? "")) return undefined;
+      return origin === this.#scope.location.origin || this.#config.origins?.includes(origin) ? href : undefined;
+    }
+
+    /** @param {any} url @returns {string | undefined} */
+    #picture(url) {
+      const resolved = this.#resolved(url);
+      return resolved && /^https?:$/.test(resolved.protocol) ? resolved.href : undefined;
+    }
+
+    /** @param {any} url @returns {URL | undefined} */
+    #resolved(url) {
+      try {
+        return text(url) === undefined ? undefined : new URL(url, this.#scope.location.origin);
+      } catch {
+        return undefined;
+      }
+    }
+
+    // ---- acks -------------------------------------------------------------------------------------------------------
+
+    /** Clicked or dismissed: a person has seen it. @param {any} data */
+    async #ack({ id, capability } = /** @type {any} */ ({})) {
+      if (text(id) !== undefined && text(capability) !== undefined) await this.#say(id, capability);
+    }
+
+    /** @param {string} id @param {string} capability */
+    async #say(id, capability) {
+      if (await this.#isSaid(id, capability)) return;
+      await this.#shown.keepAck(id, capability).catch(() => {});
+      await this.#scope.registration.sync?.register(SYNC).catch(() => {});
+    }
+
+    /** Those that couldn't be said when they came up. */
+    async #sayKept() {
+      const kept = await this.#shown.keptAcks().catch(() => []);
+      for (const { id, capability } of kept) {
+        if (await this.#isSaid(id, capability)) await this.#shown.dropAck(id).catch(() => {});
+      }
+    }
+
+    /** False where trying again may help. @param {string} id @param {string} capability */
+    async #isSaid(id, capability) {
+      try {
+        const { status } = await this.#scope.fetch(this.#api("acks"), {
+          method: "POST", body: JSON.stringify({ ids: [id] }), keepalive: true, credentials: "omit", redirect: "error",
+          headers: { Authorization: `Bearer ${capability}`, "Content-Type": "application/json" },
+        });
+        return status < 500 && status !== 429 && status !== 408;
+      } catch {
+        return false;
+      }
+    }
+
+    // ---- the subscription -------------------------------------------------------------------------------------------
+
+    /** The browser has ended the subscription: a new one, for the same user. @param {any} event */
+    async #renew({ newSubscription, oldSubscription }) {
+      const registration = await this.#shown.get("registration").catch(() => undefined);
+      const key = oldSubscription?.options?.applicationServerKey ?? registration?.key;
+      const { pushManager } = this.#scope.registration;
+      try {
+        const options = { userVisibleOnly: true, applicationServerKey: key };
+        const subscription = newSubscription ?? await pushManager.subscribe(options);
+        const body = JSON.stringify({ ...subscription.toJSON(), applicationServerKey: registration?.key });
+        const headers = { "Content-Type": "application/json" };
+        const answer = await this.#scope.fetch(this.#api("push-subscriptions"), {
+          method: "POST", body, headers, credentials: "include", redirect: "error",
+        });
+        if (answer.ok) return;
+      } catch {
+        // A page can do it.
+      }
+      await this.#shown.set("renew", true).catch(() => {});
+      this.#channel?.postMessage({ hubd: "renew" });
+    }
+
+    /** @param {string} path */
+    #api(path) {
+      return new URL(`api/${path}`, this.#hub).href;
+    }
   }
 
-  /** Only pages of the web, and only of origins that are meant; anything else leads to the start. @param {unknown} url */
-  function safe(url) {
-    const start = new URL("/", worker.location.origin);
+  /** @param {any} value */
+  const isMap = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+  /** @param {any} data @returns {Pushed} what can't be read is empty */
+  const parse = (data) => {
     try {
-      const found = new URL(String(url ?? "/"), worker.location.origin);
-      return WEB.has(found.protocol) && allowed.has(found.origin) ? found : start;
+      const parsed = data.json();
+      return isMap(parsed) ? parsed : {};
     } catch {
-      return start;
+      return {};
     }
-  }
+  };
 
-  // ---- the hub ------------------------------------------------------------------------------------------------------
+  /** Leaves out what isn't there; browsers take undefined for a text. @param {Record<string, any>} options */
+  const without = (options) => Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
 
-  /** @param {string} method @param {string} path @param {string | undefined} capability @param {any} [body] */
-  function call(method, path, capability, body) {
-    const headers = {
-      Accept: "application/json",
-      ...(capability && { Authorization: `Bearer ${capability}` }),
-      ...(body && { "Content-Type": "application/json" }),
-    };
-    return fetch(new URL(path, hub), {
-      method, headers, body: body && JSON.stringify(body), keepalive: Boolean(body), cache: "no-store",
-      credentials: capability ? "omit" : "include", redirect: "error", signal: AbortSignal.timeout(FETCH_MS),
-    });
-  }
-
-  /** The person has seen it. Kept until the hub has taken it: the next push or click says it again. @param {any} notification */
-  async function ack({ data }) {
-    if (typeof data?.id !== "string" || typeof data.hub_capability !== "string") return;
-    await shown.keepAck({ id: data.id, capability: data.hub_capability, url: hub.href, at: Date.now() });
-    await sayWaiting();
-    tell({ seen: data.id });
-  }
-
-  async function sayWaiting() {
-    for (const { id, capability, at } of await shown.waitingAcks()) {
-      try {
-        const answer = await call("POST", "api/acks", capability, { ids: [id] });
-        const isOver = answer.ok || (answer.status >= 400 && answer.status < 500 && answer.status !== 429);
-        if (isOver || Date.now() - at > ACK_KEPT_MS) await shown.dropAck(id);
-      } catch {
-        return; // offline: later
-      }
-    }
-  }
-
-  /**
-   * The browser has another subscription for this worker. A page has told where and as whom the last one was
-   * registered; a hub that knows people by a cookie takes it from here, others from the next page that is opened.
-   * @param {any} event
-   */
-  async function renew(event) {
-    const key = event.oldSubscription?.options.applicationServerKey ?? (await shown.setting("push"))?.key;
-    const subscription = event.newSubscription ?? (key && (await worker.registration.pushManager.subscribe({
-      userVisibleOnly: true, applicationServerKey: key,
-    })));
-    await shown.set("push", { ...(await shown.setting("push")), registeredAt: 0 });
-    tell({ renew: true });
-    if (subscription) await call("POST", "api/push-subscriptions", undefined, subscription.toJSON()).catch(() => {});
-  }
-
-  /** @param {Record<string, any>} what @param {any} [page] one page; without, all */
-  async function tell(what, page) {
-    const pages = page ? [page] : await clients.matchAll({ type: "window", includeUncontrolled: true });
-    for (const one of pages) one.postMessage({ hubd: what });
+  const here = /** @type {any} */ (globalThis);
+  here.HubdWorker = HubdWorker;
+  if (typeof here.ServiceWorkerGlobalScope === "function" && here instanceof here.ServiceWorkerGlobalScope) {
+    new HubdWorker(here).listen();
   }
 })();

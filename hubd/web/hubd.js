@@ -10,8 +10,8 @@
  * Events, and what their `detail` holds:
  *   notification  the notification, to be displayed; it is acked once the page is visible and has had input lately. A
  *                 listener that doesn't display it calls `event.preventDefault()`, then it isn't acked
- *   toast         a notification that is to catch the eye: once in this browser, over all its pages and the service worker
- *                 that shows what is pushed, and only on a page that is visible; a hidden one waits until it is
+ *   toast         the notification, to catch the eye: of all tabs of this browser only one that is visible gets it, and
+ *                 none if the service worker has shown it; `notification` comes to all. Again `preventDefault()`
  *   state         { state, transport, reason, code, attempt, retryAt }; connecting, connected, reconnecting, offline or
  *                 closed; again `connected` when the transport changes
  *   welcome       { user, connection, cursor, topics, recovered, ... }: connected
@@ -32,6 +32,7 @@
  * @typedef {import("./hubd-connection.js").Token} Token
  * @typedef {import("./hubd-connection.js").Welcomed} Welcomed
  * @typedef {import("./hubd-page.js").Env} Env
+ * @typedef {import("./hubd-push.js").PushOptions} PushOptions
  *
  * @typedef {object} Options
  * @property {string} [url] where the hub is, relative to the page or absolute (ws, wss, http, https)
@@ -47,6 +48,7 @@
  * @property {number} [climbMaxMs] up to this (default: 300,000)
  * @property {boolean} [autoAck] ack what was handed to a listener, once somebody sees the page (default: true)
  * @property {boolean} [autoConnect] connect without being told (default: true)
+ * @property {PushOptions} [push] for `hub.push`, by which notifications come while no page is open
  * @property {any} [WebSocket] another class to connect with
  * @property {Partial<Env>} [env] other surroundings: document, window, navigator, fetch, timers, clock, random
  */
@@ -55,15 +57,16 @@ import { Acks, keepNewest } from "./hubd-acks.js";
 import { Address, isTopic } from "./hubd-address.js";
 import { Connection, HubdError } from "./hubd-connection.js";
 import { Memory, sessionStorageOf } from "./hubd-memory.js";
+import { notebookOf, Once } from "./hubd-once.js";
 import { environment, Page } from "./hubd-page.js";
 import { Push } from "./hubd-push.js";
-import "./hubd-shown.js";
 
 export { HubdError };
 
 /** @type {Transport[]} */
 const TRANSPORTS = ["websocket", "sse", "poll"];
 const EVENTS = new Set(["gap", "read", "retract", "presence", "error"]);
+const CANCELABLE = new Set(["notification", "toast"]);
 
 /** Those of the wanted transports that these surroundings have. @param {Options} options @param {Env} env */
 function usable({ transports = TRANSPORTS }, env) {
@@ -78,6 +81,7 @@ export class Hubd extends EventTarget {
   /** @type {boolean} */ #autoAck;
   /** @type {Acks} */ #acks;
   /** @type {Connection} */ #connection;
+  /** @type {Once} */ #once;
   /** @type {Page} */ #page;
   /** @type {Memory} */ #memory;
   /** @type {string | undefined} */ #cursor;
@@ -87,10 +91,7 @@ export class Hubd extends EventTarget {
   /** @type {Set<string>} */ #watched = new Set();
   /** @type {Map<string, boolean>} id → did a listener show it */ #seen = new Map();
   #hasListener = false;
-  #wantsToasts = false;
-  /** @type {Map<string, Frame>} what catches the eye when somebody is there */ #toasts = new Map();
-  /** @type {any} */ #shown;
-  /** @type {Push} */ #push;
+  #hasToastListener = false;
 
   /** @param {Options} [options] */
   constructor(options = {}) {
@@ -103,17 +104,13 @@ export class Hubd extends EventTarget {
     const { persist = true, storage = sessionStorageOf(env.window) } = options;
     this.#memory = new Memory(persist ? storage : null, `${address.name} ${persist === true ? "" : persist}`);
     this.#cursor = options.cursor ?? this.#memory.get("cursor");
-    this.#shown = new /** @type {any} */ (globalThis).HubdShown(env.window?.indexedDB, env.now);
-    const api = (/** @type {string} */ path) => address.api(path);
-    const changed = (/** @type {string} */ state) => this.#emit("push", { state });
-    this.#push = new Push({ env, token: options.token, shown: this.#shown, api, changed });
     this.#connection = new Connection({
       env,
       token: options.token,
       where: {
         request: (transport, more) =>
           address.request(transport, { topics: this.topics, cursor: this.#cursor, ...more }),
-        api,
+        api: (path) => address.api(path),
       },
       memory: this.#memory,
       climbing: {
@@ -121,7 +118,7 @@ export class Hubd extends EventTarget {
       },
       on: {
         state: (state, why) => {
-          if (state === "closed") this.#page.unwatch();
+          if (state === "closed") for (const part of [this.#page, this.#once]) part.unwatch();
           this.#emit("state", { state, ...why });
         },
         welcome: (frame, how) => this.#welcomed(frame, how),
@@ -131,13 +128,25 @@ export class Hubd extends EventTarget {
     });
     this.#page = new Page(env, this.#memory, {
       attention: (state) => this.#connection.send({ action: "visibility", state }),
-      shown: () => { this.#connection.shown(); this.#acks.flush(); this.#toast(); },
+      shown: () => { this.#connection.shown(); this.#acks.flush(); this.#once.flush(); },
       network: () => this.#connection.networkChanged(),
     });
     this.#acks = new Acks(env, {
       isSeen: () => this.#page.isSeen,
       isConnected: () => this.state === "connected",
-      say: async (ids) => { await this.ack(ids); this.#push.takeAway(ids).catch(() => {}); },
+      say: async (ids) => { await this.ack(ids); this.#once.closeShown(ids); },
+    });
+    const notebook = notebookOf(env);
+    const { token } = options;
+    const emit = (/** @type {string} */ type, /** @type {any} */ detail) => this.#emit(type, detail);
+    /** Being notified while no page is open: `enable()`, `disable()`, `state`. */
+    this.push = new Push({ env, notebook, token, emit, api: (path) => address.api(path) }, options.push);
+    this.#once = new Once(env, notebook, {
+      isVisible: () => this.#page.visible,
+      isConnected: () => this.state === "connected",
+      shows: () => this.#hasToastListener || this.#hasListener,
+      show: (notification) => this.#toast(notification),
+      renew: () => this.push.renew(this.#once.user),
     });
     if (options.autoConnect ?? true) this.connect();
   }
@@ -145,8 +154,6 @@ export class Hubd extends EventTarget {
   get state() { return this.#connection.state; }
   /** What it goes by: websocket, sse or poll; while it isn't connected, what it tries next. */
   get transport() { return this.#connection.transport; }
-  /** Being notified while no page is open: `state`, `enable()`, `disable()`. */
-  get push() { return this.#push; }
   /** Everything up to here was handed over. */
   get cursor() { return this.#cursor; }
   /** The live topics that are kept over reconnects. */
@@ -240,7 +247,7 @@ export class Hubd extends EventTarget {
    */
   addEventListener(type, listener, options) {
     if (type === "notification") this.#hasListener = true;
-    if (type === "toast") this.#wantsToasts = true;
+    if (type === "toast") this.#hasToastListener = true;
     super.addEventListener(type, listener, options);
   }
 
@@ -251,9 +258,10 @@ export class Hubd extends EventTarget {
     // On a resume ours stays until something after it was handed over: a gap told twice is better than one told never.
     if (this.#cursor === undefined) this.#keep(frame.cursor);
     this.#overlapping = overlapping;
+    this.#once.watch(frame.user);
     if (fresh) this.#emit("state", { state: "connected", transport: this.transport, attempt: 0 });
     this.#emit("welcome", frame);
-    if (fresh && frame.user) this.#push.welcomed(frame.user);
+    if (fresh) this.push.welcomed(frame.user);
     this.#page.report(frame.attention_s);
     if (fresh) this.#reportRefused(asked, frame.topics);
     if (fresh) this.#restore(this.topics.filter((topic) => !asked.includes(topic)));
@@ -347,25 +355,8 @@ export class Hubd extends EventTarget {
     if (frame.hub === "ping") return this.#advance(frame.cursor);
     if (!EVENTS.has(frame.hub)) return;
     const { hub, ...detail } = frame;
-    if (hub === "read" || hub === "retract") this.#settle(detail.ids, hub);
+    if (hub === "read" || hub === "retract") for (const part of [this.#acks, this.#once]) part.settle(detail.ids, hub);
     this.#emit(hub, detail);
-  }
-
-  /** Seen on another device, or taken back. @param {any} ids @param {string} how */
-  #settle(ids, how) {
-    this.#acks.settle(ids, how);
-    for (const id of [ids].flat()) this.#toasts.delete(id);
-    this.#push.takeAway(ids).catch(() => {});
-  }
-
-  /** To whoever sees this page: what no other page and no worker has shown. */
-  async #toast() {
-    if (!this.#page.visible) return;
-    const waiting = [...this.#toasts];
-    this.#toasts.clear();
-    for (const [id, notification] of waiting) {
-      if (await this.#shown.claim(id)) this.#emit("toast", notification);
-    }
   }
 
   /** @param {Frame} notification */
@@ -380,11 +371,6 @@ export class Hubd extends EventTarget {
       keepNewest(this.#seen);
       shown = this.#emit("notification", notification) && this.#hasListener;
       if (!shown) this.#seen.set(id, false);
-      if (this.#wantsToasts) {
-        this.#toasts.set(id, notification);
-        keepNewest(this.#toasts);
-        this.#toast();
-      }
     }
     if (!again) this.#overlapping = false;
     // Only now: if the page dies inside a listener, the next one gets it again.
@@ -393,10 +379,19 @@ export class Hubd extends EventTarget {
     if (shown && this.#autoAck) this.#acks.shown(id);
     const settled = again ? undefined : this.#acks.settled(id);
     if (settled) this.#emit(settled, { ids: [id] });
+    else if (!again && this.#hasToastListener) this.#once.arrived(notification);
+    else if (!again && shown && this.push.state === "on") this.#once.noted(id);
+  }
+
+  /** @param {Frame} notification @returns {boolean} whether a listener shows it */
+  #toast(notification) {
+    const isShown = this.#emit("toast", notification);
+    if (isShown && this.#autoAck && !this.#seen.get(notification.id)) this.#acks.shown(notification.id);
+    return isShown;
   }
 
   /** @param {string} type @param {any} detail @returns {boolean} false if a listener prevented the default */
   #emit(type, detail) {
-    return this.dispatchEvent(new CustomEvent(type, { detail, cancelable: type === "notification" }));
+    return this.dispatchEvent(new CustomEvent(type, { detail, cancelable: CANCELABLE.has(type) }));
   }
 }

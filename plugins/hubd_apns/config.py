@@ -47,13 +47,14 @@ class AppConfig(PluginConfig):
     ca_file: str = Field("", description="Certificates to trust instead of the machine's, as PEM: for a test.")
 
     _key: "EllipticCurvePrivateKey | None" = PrivateAttr(default=None)
+    _public_bytes: bytes = PrivateAttr(default=b"")
     _ca_path: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
     def _read_files(self, info: ValidationInfo) -> Self:
         folder = Path((info.context or {}).get("folder", "."))
         try:
-            self._key = _key_of(_content(folder, self.key_file))
+            self._key, self._public_bytes = _key_of(_content(folder, self.key_file))
         except ValueError as error:
             raise_at([(("key_file",), f"{self.key_file!r} {error}")])
         if self.ca_file:
@@ -69,6 +70,11 @@ class AppConfig(PluginConfig):
         """What tokens are signed with."""
         assert self._key is not None
         return self._key
+
+    @property
+    def public_bytes(self) -> bytes:
+        """By what one key is told from another."""
+        return self._public_bytes
 
     @property
     def ca_path(self) -> str:
@@ -119,11 +125,11 @@ def _content(folder: Path, name: str) -> bytes:
     return content
 
 
-def _key_of(pem: bytes) -> "EllipticCurvePrivateKey":
-    """The key in a .p8 file; ``ValueError`` says what is wrong with it, and nothing of it."""
+def _key_of(pem: bytes) -> tuple["EllipticCurvePrivateKey", bytes]:
+    """The key in a .p8 file, and its public half; ``ValueError`` says what is wrong with it, and nothing of it."""
     from cryptography.exceptions import UnsupportedAlgorithm  # late: only who has an app needs it
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
     try:
         key = load_pem_private_key(pem, password=None)
@@ -131,7 +137,7 @@ def _key_of(pem: bytes) -> "EllipticCurvePrivateKey":
         raise ValueError("is no private key: it has to be Apple's .p8 file, as it was downloaded") from None
     if not isinstance(key, EllipticCurvePrivateKey) or not isinstance(key.curve, SECP256R1):
         raise ValueError("is a key of another kind: APNs wants ES256, so a private key on the curve P-256")
-    return key
+    return key, key.public_key().public_bytes(Encoding.X962, PublicFormat.CompressedPoint)
 
 
 def _check_certificates(pem: bytes) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from aioapns.common import NotificationRequest, NotificationResult, PushType
-from aioapns.connection import APNsTLSClientProtocol, AuthorizationHeaderProvider
+from aioapns.connection import APNsTLSClientProtocol
 from aioapns.exceptions import ConnectionClosed
 from h2.connection import H2Connection
 from h2.errors import ErrorCodes
@@ -27,6 +27,8 @@ from h2.events import (
 )
 from h2.exceptions import NoAvailableStreamIDError, ProtocolError
 from hyperframe.frame import Frame, GoAwayFrame
+
+from hubd_apns.tokens import ProviderTokens
 
 IDLE_S = 1800.0
 """A connection on which nothing was sent for so long is closed."""
@@ -107,11 +109,11 @@ class HardenedConnection(APNsTLSClientProtocol):
     def __init__(
         self,
         host: str,
-        tokens: AuthorizationHeaderProvider,
+        tokens: ProviderTokens,
         loop: asyncio.AbstractEventLoop,
         on_retired: Callable[["HardenedConnection"], None],
     ) -> None:
-        super().__init__("", loop, None, tokens)
+        super().__init__("", loop)
         self.conn = _Http2()
         self.host = host
         self.tokens = tokens
@@ -270,10 +272,14 @@ class HardenedConnection(APNsTLSClientProtocol):
             ("authorization", authorization),
             *request.headers.items(),
         ]
-        self.conn.send_headers(number, headers)
         stream = _Stream(self.loop.create_future(), authorization, request.body)
-        self.streams[number] = self._unsent[number] = stream
-        self._send_bodies()
+        try:
+            self.conn.send_headers(number, headers)
+            self.streams[number] = self._unsent[number] = stream
+            self._send_bodies()
+        except ProtocolError:
+            self.break_off("protocol")
+            raise Lost("protocol") from None
         self.flush()
         return number, stream
 
@@ -314,9 +320,11 @@ class HardenedConnection(APNsTLSClientProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Frames from the server."""
-        self._heard_at = self.loop.time()
         try:
-            for event in self.conn.receive_data(data):
+            events = self.conn.receive_data(data)
+            if events:  # h2 waits for the rest of whatever looks like the head of a frame: that is no sign of life
+                self._heard_at = self.loop.time()
+            for event in events:
                 self._handle(event)
             self._send_bodies()
         except ProtocolError:

@@ -99,4 +99,6 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _message(error: Any) -> str:
     if error["type"] == "extra_forbidden":
         return "there is no such field"
+    if error["type"] == "model_type":
+        return "Input should be a name, or an object with name, critical and volume"
     return str(error["msg"]).removeprefix("Value error, ")

@@ -1,5 +1,48 @@
-"""The plugin."""
+"""The plugin: a push backend, and connections from the hub's start to its end."""
+
+from typing import TYPE_CHECKING
+
+from hubd.plugin import PluginHub, PushBackend, hookimpl
+from hubd_apns.backend import ApnsBackend
+from hubd_apns.config import ApnsConfig
+
+if TYPE_CHECKING:
+    from hubd_apns.lines import Lines
 
 
 class Apns:
-    """Pushes by APNs."""
+    """Pushes to Apple's devices."""
+
+    Config = ApnsConfig
+
+    def __init__(self, config: ApnsConfig) -> None:
+        self._config = config
+        self.backend = ApnsBackend(config)
+        self.lines: Lines | None = None
+
+    @hookimpl
+    def hubd_push_backends(self) -> list[PushBackend]:
+        """The one for the platform `apns`."""
+        return [self.backend]
+
+    @hookimpl
+    def hubd_startup(self, hub: PluginHub) -> None:
+        """Be ready; nothing is dialled before there is something to send."""
+        from hubd_apns.lines import Lines  # late: loads aioapns, h2 and OpenSSL
+
+        self.lines = Lines(self._config, hub)
+        self.backend.start(hub, self.lines)
+
+    @hookimpl
+    def hubd_reconfigure(self, config: ApnsConfig) -> None:
+        """Go by other apps and keys from now on; connections of those that stay go on."""
+        self._config = config
+        self.backend.apply(config)
+        if self.lines is not None:
+            self.lines.apply(config)
+
+    @hookimpl
+    async def hubd_shutdown(self) -> None:
+        """Close the connections."""
+        if self.lines is not None:
+            await self.lines.close()

@@ -11,15 +11,20 @@ from hubd_fcm.overrides import wrong_in
 from hubd_fcm.senders import Sender
 
 TOKEN_CHARS = 4096
-LIMITS = Limits(
-    at_once=64,
-    per_destination=(Rate(600_000, 60),),
-    per_device=(Rate(240, 60), Rate(5_000, 3600)),
-    collapsible_burst=20,
-    collapsible_every_s=180,
-    collapse_keys=4,
-)
-"""What Google allows (Firebase: "Throttling and quotas", "Non-collapsible and collapsible messages")."""
+AT_ONCE = 64
+
+
+def limits_of(*, all_collapsible: bool) -> Limits:
+    """What Google allows (Firebase: "Throttling and quotas", "Non-collapsible and collapsible messages")."""
+    return Limits(
+        at_once=AT_ONCE,
+        per_destination=(Rate(600_000, 60),),
+        per_device=(Rate(240, 60), Rate(5_000, 3600)),
+        collapsible_burst=20,
+        collapsible_every_s=180,
+        all_collapsible=all_collapsible,
+        collapse_keys=4,
+    )
 
 
 class FcmBackend:
@@ -31,7 +36,7 @@ class FcmBackend:
         self._messages: Messages | None = None
         self._sender: Sender | None = None
         self.project = project
-        self.limits = LIMITS._replace(all_collapsible=all_collapsible)
+        self.limits = limits_of(all_collapsible=all_collapsible)
 
     def begin(self, messages: Messages, sender: Sender) -> None:
         """Send by these from now on."""

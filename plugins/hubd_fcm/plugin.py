@@ -3,7 +3,7 @@
 from typing import Any
 
 from hubd.plugin import Egress, PluginError, PluginHub, PushBackend, hookimpl
-from hubd_fcm.backend import LIMITS, FcmBackend
+from hubd_fcm.backend import AT_ONCE, FcmBackend
 from hubd_fcm.config import FcmConfig
 from hubd_fcm.credential import SCOPE, Credential, GoogleTokens
 from hubd_fcm.messages import Messages
@@ -68,7 +68,7 @@ class Fcm:
 
     def make_egress(self, config: FcmConfig) -> Egress:
         """The client that calls; tests have it replaced."""
-        return Egress(config.allow_hosts, connections=LIMITS.at_once, per_host=LIMITS.at_once)
+        return Egress(config.allow_hosts, connections=AT_ONCE, per_host=AT_ONCE)
 
     @hookimpl
     def hubd_reconfigure(self, config: FcmConfig) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
+from http import HTTPStatus
 
 from hubd.plugin import Outcome, PushResult
 
@@ -9,41 +10,47 @@ TAKEN = (200, 201, 202, 204)
 GONE = (404, 410)
 TOO_LARGE = 413
 TOO_MANY = 429
-REFUSED = (400, 401, 403)
-_PAUSES = (502, 503, 504)
-_LONGEST_RETRY_S = 86_400.0
+OTHER_KEY = (400, 401, 403)
+"""What services answer when a push is signed with another key than the browser subscribed with, among other things."""
+PAUSES = (502, 503, 504)
+LONGEST_S = 86_400.0
+"""No service is left alone for longer, whatever it asks for."""
+NOT_ABOUT_THE_SERVICE = ("bad answer", "answer too large", "busy", "closed")
+_STATUSES = frozenset(int(status) for status in HTTPStatus)
 
 
 def result_of(status: int, headers: Mapping[str, str], now: float) -> PushResult:
     """What a status means; ``now`` is Unix seconds, for a Retry-After that is a date."""
-    reason = str(status)
-    retry_after_s = retry_after(headers.get("Retry-After", ""), now)
+    # Few different words, whatever a server makes up.
+    reason = str(status) if status in _STATUSES else f"{status // 100}xx"
     if status in TAKEN:
         return PushResult(Outcome.ACCEPTED, reason)
     if status in GONE:
         return PushResult(Outcome.GONE, reason)
     if status == TOO_MANY:
-        return PushResult(Outcome.LATER, reason, retry_after_s, for_all=True)
+        return PushResult(Outcome.LATER, reason, retry_after_s(headers.get("Retry-After", ""), now), for_all=True)
     if 500 <= status <= 599:
-        for_all = status in _PAUSES or retry_after_s is not None
-        return PushResult(Outcome.LATER, reason, retry_after_s, for_all=for_all)
+        pause_s = retry_after_s(headers.get("Retry-After", ""), now)
+        return PushResult(Outcome.LATER, reason, pause_s, for_all=status in PAUSES or pause_s is not None)
     return PushResult(Outcome.REFUSED, reason)
 
 
 def failed(reason: str) -> PushResult:
     """The call failed on its way; ``reason`` is one of the few words of ``EgressFailed``.
 
-    Only what can't be the doing of the one device's address makes everybody wait.
+    It makes everybody wait, unless it says nothing about the service.
     """
-    return PushResult(Outcome.LATER, reason, for_all=reason not in ("bad answer", "answer too large", "busy", "closed"))
+    return PushResult(Outcome.LATER, reason, for_all=reason not in NOT_ABOUT_THE_SERVICE)
 
 
-def retry_after(text: str, now: float) -> float | None:
-    """A Retry-After in seconds (RFC 9110 section 10.2.3), written as a number or a date; None: there is no good one."""
+def retry_after_s(text: str, now: float) -> float | None:
+    """The seconds of a Retry-After (RFC 9110 section 10.2.3), a number or a date; None: there is no good one."""
     text = text.strip()
-    if text.isascii() and text.isdigit() and len(text) <= 9:
-        return min(float(text), _LONGEST_RETRY_S)
+    if not text or len(text) > 100:
+        return None
+    if text.isascii() and text.isdecimal():
+        return min(float(text), LONGEST_S)
     try:
-        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), _LONGEST_RETRY_S)
+        return min(max(0.0, parsedate_to_datetime(text).timestamp() - now), LONGEST_S)
     except (ValueError, TypeError, OverflowError, IndexError):
         return None

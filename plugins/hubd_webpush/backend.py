@@ -1,11 +1,10 @@
 """One push to one browser: encrypted for it alone, signed with our key, posted to its push service."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
-import orjson
-from yarl import URL
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 from hubd.plugin import (
     Address,
@@ -22,30 +21,28 @@ from hubd.plugin import (
     Push,
     PushResult,
 )
-from hubd_webpush.answers import TOO_LARGE, failed, result_of
-from hubd_webpush.config import SERVICES, WebPushConfig
-from hubd_webpush.keys import base64url
-from hubd_webpush.overrides import HEADERS, wrong_overrides
-from hubd_webpush.subscriptions import Subscriptions
+from hubd_webpush.answers import OTHER_KEY, TOO_LARGE, failed, result_of
+from hubd_webpush.config import WebPushConfig
+from hubd_webpush.keys import base64url, from_base64url
+from hubd_webpush.overrides import LEAST, payload_of, wrong_overrides
+from hubd_webpush.services import SERVICES, Origin, Services
+from hubd_webpush.subscriptions import check_subscription
 
 AT_ONCE = 32
 SMALLER = 1000
-"""How long the payload is that a service gets who found the first one too large."""
+"""How long a payload is at most for a service that finds the first one too large."""
 SIGNED_S = 12 * 3600
 """For how long a signature holds; services take up to 24 hours (RFC 8292 section 2)."""
 RENEWED_S = 3600
 """How long before its end a signature is made anew."""
 SIGNATURES = 1000
+FOUND_KEYS = 10_000
+LONGEST_TTL_S = 28 * 86_400
+"""The longest time that every service takes for a TTL: four weeks."""
+TOPIC_CHARS = 32
+"""RFC 8030 section 5.4."""
 URGENCY = {Priority.CRITICAL: "high", Priority.IMPORTANT: "normal", Priority.INFORMATIONAL: "low"}
-_TOPIC_CHARS = 32
-
-
-class Cipher(Protocol):
-    """Encrypts for one subscription (RFC 8291)."""
-
-    def __call__(self, subscription: Mapping[str, Any], data: bytes) -> bytes:
-        """The body as it is posted."""
-        ...
+_MISMATCHES = frozenset(map(str, OTHER_KEY))
 
 
 class WebPushBackend:
@@ -56,113 +53,121 @@ class WebPushBackend:
     def __init__(self, config: WebPushConfig) -> None:
         self.limits = Limits(at_once=AT_ONCE, timeout_s=3 * config.timeout_s)
         self._signatures: dict[tuple[str, str], tuple[float, str]] = {}
+        self._found: dict[str, str] = {}
         self._egress: Egress | None = None
-        self._clock: Clock | None = None
         self.apply(config)
 
     def apply(self, config: WebPushConfig) -> None:
         """Go by these options from now on."""
         self._config = config
         self._keys = config.keys
-        self._subscriptions = Subscriptions((*SERVICES, *config.services), config.allow_hosts)
+        self._services = Services((*SERVICES, *config.services), config.allow_hosts)
         self._signatures.clear()
+        self._found.clear()
 
     def open(self, egress: Egress, clock: Clock) -> None:
         """Be ready to send. Only now what encrypts and signs is loaded."""
         from hubd_webpush.sealing import encrypt, sign
 
-        self._encrypt: Cipher = encrypt
-        self._sign: Callable[..., str] = sign
-        self._egress = egress
+        self._encrypt: Callable[[bytes, bytes, bytes], bytes] = encrypt
+        self._sign: Callable[[EllipticCurvePrivateKey, str, int, str], str] = sign
         self._clock = clock
+        self._egress = egress
 
     def check(self, fields: Mapping[str, Any]) -> Address:
         """A browser's subscription, or a ``Problem``."""
-        return self._subscriptions.check(fields, self._keys, self._config.key.id)
+        return check_subscription(fields, self._services, self._keys, self._config.key.id)
 
     def check_overrides(self, overrides: Mapping[str, Any]) -> list[FieldError]:
         """What is wrong with a publish call's ``push.webpush``."""
-        return wrong_overrides(overrides)
+        return wrong_overrides(overrides, self._config.data_bytes - LEAST)
 
     def destination(self, device: Device) -> str:
-        """The host of its push service."""
-        return self._subscriptions.destination(device.address["endpoint"])
+        """The push service: the host by which browsers name it, or what its hosts have in common."""
+        return self._services.origin_of(device.address["endpoint"]).name
 
     async def send(self, device: Device, push: Push) -> PushResult:
-        """Post it; one that is too large for the service once more as a light one."""
-        if device.address["vapid"] not in self._keys:
-            return PushResult(Outcome.REFUSED, "key is gone")
-        if self._subscriptions.why_not(device.address["endpoint"]) is not None:
+        """Encrypt, sign, post, and say what the answer means."""
+        if self._egress is None:
+            return PushResult(Outcome.LATER, "not started", for_all=True)
+        origin = self._services.origin_of(device.address["endpoint"])
+        if origin.why_not is not None:
             return PushResult(Outcome.REFUSED, "not allowed")
+        result = PushResult(Outcome.REFUSED, "key is gone")
+        for place, key in enumerate(self._keys_of(device)):
+            result = await self._bring(device, push, origin, key)
+            if result.reason in _MISMATCHES:
+                continue
+            if place and result.outcome is Outcome.ACCEPTED:
+                self._note_key(device.id, key)
+            break
+        return result
+
+    def _keys_of(self, device: Device) -> Iterator[str]:
+        """The ids of the keys that it may have subscribed with, the likeliest first; one, if it has said so."""
+        likely: str = self._found.get(device.id) or device.address["vapid"]
+        if likely in self._keys:
+            yield likely
+        if not device.address["said"]:
+            yield from (key for key in reversed(self._keys) if key != likely)
+
+    def _note_key(self, device: str, key: str) -> None:
+        if len(self._found) >= FOUND_KEYS:
+            self._found.clear()
+        self._found[device] = key
+
+    async def _bring(self, device: Device, push: Push, origin: Origin, key: str) -> PushResult:
+        """Post it; one that is too large for the service once more as a light one."""
+        data = payload_of(push, self._config.data_bytes)
         try:
-            answer = await self._post(device, push, self._config.data_bytes)
-            if answer.status == TOO_LARGE:
-                answer = await self._post(device, push, SMALLER)
+            answer = await self._post(device, push, origin, key, data)
+            smaller = min(SMALLER, len(data) // 2)
+            if answer.status == TOO_LARGE and smaller >= LEAST:
+                answer = await self._post(device, push, origin, key, payload_of(push, smaller))
         except EgressFailed as failure:
             return failed(failure.reason)
         except EgressRefused:
             return PushResult(Outcome.REFUSED, "not allowed")
-        assert self._clock is not None
         return result_of(answer.status, answer.headers, self._clock.now())
 
-    async def _post(self, device: Device, push: Push, most: int) -> Answer:
-        assert self._egress is not None
-        endpoint: str = device.address["endpoint"]
+    async def _post(self, device: Device, push: Push, origin: Origin, key: str, data: bytes) -> Answer:
+        assert self._egress is not None  # send has looked
+        keys = device.address["keys"]
         headers = {
-            "Authorization": self._authorization(device.address["vapid"], endpoint),
+            "Authorization": self._authorization(key, origin.audience),
             "Content-Encoding": "aes128gcm",
             "Content-Type": "application/octet-stream",
-            "TTL": str(push.ttl_s),
+            "TTL": str(min(push.ttl_s, LONGEST_TTL_S)),
             "Urgency": push.overrides.get("urgency") or URGENCY[push.priority],
         }
-        if self._has_topic(endpoint, push):
+        if self._has_topic(origin, push):
             headers["Topic"] = topic_of(push.tag)
-        body = self._encrypt(device.address, payload_of(push, most))
         return await self._egress.send(
-            "POST", endpoint, headers=headers, body=body, timeout_s=self._config.timeout_s, answer_bytes=0
+            "POST",
+            device.address["endpoint"],
+            headers=headers,
+            body=self._encrypt(from_base64url(keys["p256dh"]), from_base64url(keys["auth"]), data),
+            timeout_s=self._config.timeout_s,
+            answer_bytes=0,
         )
 
-    def _has_topic(self, endpoint: str, push: Push) -> bool:
-        wanted = push.overrides.get("topic")
-        if wanted is not None:
-            return bool(wanted)
-        return self._config.topic_for_fcm or not self.destination_is_fcm(endpoint)
+    def _has_topic(self, origin: Origin, push: Push) -> bool:
+        wanted: bool | None = push.overrides.get("topic")
+        return (self._config.topic_for_fcm or not origin.is_fcm) if wanted is None else wanted
 
-    def destination_is_fcm(self, endpoint: str) -> bool:
-        """Whether it is Chrome's push service."""
-        host = (URL(endpoint).raw_host or "").lower()
-        return host == "googleapis.com" or host.endswith(".googleapis.com")
-
-    def _authorization(self, key_id: str, endpoint: str) -> str:
+    def _authorization(self, key: str, audience: str) -> str:
         """Signed once for each origin and half a day, not for each push."""
-        assert self._clock is not None
-        origin = str(URL(endpoint).origin())
         now = self._clock.now()
-        until, header = self._signatures.get((key_id, origin), (0.0, ""))
-        if until - RENEWED_S < now or until - SIGNED_S > now:
+        until, header = self._signatures.get((key, audience), (0.0, ""))
+        if not now + RENEWED_S < until <= now + SIGNED_S:  # the clock may have been put back, too
             until = now + SIGNED_S
-            header = self._sign(self._keys[key_id].private, origin, int(until), self._config.subject)
+            header = self._sign(self._keys[key].private, audience, int(until), self._config.subject)
             if len(self._signatures) >= SIGNATURES:
                 self._signatures.clear()
-            self._signatures[key_id, origin] = until, header
+            self._signatures[key, audience] = until, header
         return header
 
 
-def payload_of(push: Push, most: int) -> bytes:
-    """What the worker gets: the notification's JSON, with what is said for browsers alone as ``hub_push``."""
-    shown = {name: value for name, value in push.overrides.items() if name not in HEADERS and value is not None}
-    if not shown:
-        return push.data(most)
-    own = b',"hub_push":%b}' % orjson.dumps(shown)
-    left = most - len(own)
-    if left < _LEAST:  # they alone fill it: then the notification's own words have to do
-        return push.data(most)
-    return push.data(left)[:-1] + own
-
-
-_LEAST = 512
-
-
 def topic_of(tag: str) -> str:
-    """A Topic, which has up to 32 characters of base64url (RFC 8030 section 5.4)."""
-    return base64url(sha256(tag.encode()).digest())[:_TOPIC_CHARS]
+    """The Topic by which the service replaces what it has not brought yet: it tells nobody what the tag is."""
+    return base64url(sha256(tag.encode()).digest())[:TOPIC_CHARS]

@@ -1,37 +1,48 @@
 """The options in ``[plugins.webpush]``, and what has to be true of them."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Annotated, Self
 
 from pydantic import AfterValidator, PrivateAttr, ValidationInfo, model_validator
 
 from hubd.plugin import Field, ListOf, PluginConfig, Seconds, SecretStr, allowed_host, raise_at
 from hubd_webpush.keys import VapidKey, read_key, read_key_file
+from hubd_webpush.services import SERVICES
 
 OLD_KEYS = 5
 HOSTS = 100
-SERVICES = ("googleapis.com", "push.services.mozilla.com", "push.apple.com", "notify.windows.com")
-"""The hosts of the push services of browsers, and all under them."""
+DATA_BYTES = 3990
+"""What is left of the 4,096 bytes that every service takes (RFC 8030 section 7.2), rounded: encrypted it is 103 more."""
 
 
 def _subject(text: str) -> str:
     rest = text.removeprefix("mailto:") if text.startswith("mailto:") else text.removeprefix("https://")
-    if rest == text or not rest or not rest.isprintable() or " " in rest or (text[0] == "m" and "@" not in rest):
+    if (
+        rest == text
+        or not rest
+        or not text.isascii()
+        or not rest.isprintable()
+        or " " in rest
+        or (text[0] == "m" and "@" not in rest)
+    ):
         raise ValueError("is no contact: write mailto:ops@example.com or https://example.com/contact")
     return text
 
 
 def _service(text: str) -> str:
     host = allowed_host(text)
-    if "/" in host or host.replace(".", "").isdigit() or ":" in host:
-        raise ValueError(f"{text!r} is no host name")
+    if "/" in host or ":" in host or "." not in host or host.replace(".", "").isdigit():
+        raise ValueError(f"{text!r} is no host name such as push.example.com")
     return host
 
 
 class WebPushConfig(PluginConfig):
     """Pushes to browsers. Keys are made by `hubd gen-key vapid --out vapid.pem`."""
 
-    vapid_private_key_file: str = Field("", description="The private key in PEM form; a relative path starts here.")
+    vapid_private_key_file: str = Field(
+        "", description="The file with the private key in PEM form; a relative path starts at this file's folder."
+    )
     vapid_private_key: SecretStr = Field(SecretStr(""), description="The key itself, instead of a file with it.")
     old_vapid_private_key_files: Annotated[tuple[str, ...], ListOf] = Field(
         (),
@@ -39,7 +50,7 @@ class WebPushConfig(PluginConfig):
         description="Keys from before, which browsers that subscribed with them are still reached by.",
     )
     subject: Annotated[str, AfterValidator(_subject)] = Field(
-        "mailto:ops@example.com", description="Whom push services write to when something is wrong; mailto: or https:."
+        description="Whom push services write to when something is wrong: mailto: or https:."
     )
     services: Annotated[tuple[Annotated[str, AfterValidator(_service)], ...], ListOf] = Field(
         (),
@@ -53,7 +64,10 @@ class WebPushConfig(PluginConfig):
         " public: names, addresses or networks.",
     )
     data_bytes: int = Field(
-        3000, ge=1000, le=3900, description="How long a payload may be before a browser gets a light one to fetch by."
+        3000,
+        ge=1000,
+        le=DATA_BYTES,
+        description="How long a payload may be before a browser gets a light one to fetch by.",
     )
     topic_for_fcm: bool = Field(
         False,
@@ -63,32 +77,41 @@ class WebPushConfig(PluginConfig):
 
     _key: VapidKey | None = PrivateAttr(None)
     _old: tuple[VapidKey, ...] = PrivateAttr(())
+    _readable: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="after")
     def _read_keys(self, info: ValidationInfo) -> Self:
-        folder = str((info.context or {}).get("folder", "."))
-        raise_at(self._wrong(folder))
+        raise_at(self._wrong(Path((info.context or {}).get("folder", "."))))
         return self
 
-    def _wrong(self, folder: str) -> Iterator[tuple[tuple[str | int, ...], str]]:
-        if self.vapid_private_key_file and self.vapid_private_key.get_secret_value():
+    def _wrong(self, folder: Path) -> Iterator[tuple[tuple[str | int, ...], str]]:
+        text = self.vapid_private_key.get_secret_value()
+        if self.vapid_private_key_file and text:
             yield ("vapid_private_key",), "the key is given twice: leave this or vapid_private_key_file out"
-        try:
-            if self.vapid_private_key_file:
-                self._key = read_key_file(folder, self.vapid_private_key_file)
-            elif text := self.vapid_private_key.get_secret_value():
-                self._key = read_key(text.encode())
-            else:
-                yield ("vapid_private_key_file",), "is required: `hubd gen-key vapid --out vapid.pem` makes one"
-        except ValueError as error:
-            yield ("vapid_private_key_file" if self.vapid_private_key_file else "vapid_private_key",), str(error)
-        old = []
-        for place, path in enumerate(self.old_vapid_private_key_files):
+        elif not self.vapid_private_key_file and not text:
+            yield ("vapid_private_key_file",), "is required: `hubd gen-key vapid --out vapid.pem` makes one"
+        elif text:
             try:
-                old.append(read_key_file(folder, path))
+                self._key = read_key(text.encode())
             except ValueError as error:
-                yield ("old_vapid_private_key_files", place), str(error)
-        self._old = tuple(old)
+                yield ("vapid_private_key",), str(error)
+        else:
+            self._key = yield from self._key_in(folder, self.vapid_private_key_file, ("vapid_private_key_file",))
+        for place, file in enumerate(self.old_vapid_private_key_files):
+            if (old := (yield from self._key_in(folder, file, ("old_vapid_private_key_files", place)))) is not None:
+                self._old += (old,)
+
+    def _key_in(
+        self, folder: Path, file: str, option: tuple[str | int, ...]
+    ) -> Generator[tuple[tuple[str | int, ...], str], None, VapidKey | None]:
+        try:
+            key, is_readable = read_key_file(folder / file)
+        except ValueError as error:
+            yield option, str(error)
+            return None
+        if is_readable:
+            self._readable += (file,)
+        return key
 
     @property
     def key(self) -> VapidKey:
@@ -100,3 +123,8 @@ class WebPushConfig(PluginConfig):
     def keys(self) -> dict[str, VapidKey]:
         """All keys, by their ids."""
         return {key.id: key for key in (*self._old, self.key)}
+
+    @property
+    def readable(self) -> tuple[str, ...]:
+        """The files with keys that everybody on this machine can read."""
+        return self._readable

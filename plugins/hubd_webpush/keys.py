@@ -1,13 +1,23 @@
 """The keys by which push services know an application (VAPID, RFC 8292), and what is signed with them."""
 
 import base64
+import stat
 from hashlib import sha256
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    EllipticCurvePublicKey,
+    derive_private_key,
+)
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 POINT_BYTES = 65
+PRIVATE_BYTES = 32
+FILE_BYTES = 16 * 1024
+"""As much of a key's file as is read; real ones have 241 bytes."""
 _UNCOMPRESSED = 4
 
 
@@ -30,20 +40,34 @@ def key_id(point: bytes) -> str:
 
 
 def read_key(text: bytes) -> VapidKey:
-    """A key in PEM form; ``ValueError`` says what is wrong, and shows nothing of it."""
+    """A key in PEM form, or as other tools print it: 32 bytes in base64url.
+
+    ``ValueError`` says what is wrong, and shows nothing of it.
+    """
     try:
-        private = load_pem_private_key(text, None)
-    except (ValueError, TypeError):
-        raise ValueError("is no private key in PEM form: `hubd gen-key vapid` makes one") from None
+        private = load_pem_private_key(text, None) if b"-----BEGIN" in text else _from_bare(text)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise ValueError("is no private key in PEM form: `hubd gen-key vapid --out vapid.pem` makes one") from None
     if not isinstance(private, EllipticCurvePrivateKey) or not isinstance(private.curve, SECP256R1):
         raise ValueError("is a private key of another kind than VAPID needs, which is P-256")
     return VapidKey(private)
 
 
-def read_key_file(folder: str, path: str) -> VapidKey:
-    """The key in a file; a relative path starts in the folder."""
+def _from_bare(text: bytes) -> EllipticCurvePrivateKey:
+    number = from_base64url(text.decode().strip())
+    if len(number) != PRIVATE_BYTES:
+        raise ValueError
+    return derive_private_key(int.from_bytes(number, "big"), SECP256R1())
+
+
+def read_key_file(path: Path) -> tuple[VapidKey, bool]:
+    """The key in a file, and whether others than its owner and his group can read it."""
     try:
-        return read_key((Path(folder) / path).read_bytes())
+        with path.open("rb") as file:
+            mode = path.stat().st_mode
+            if not stat.S_ISREG(mode):
+                raise ValueError(f"{path} is no file")
+            return read_key(file.read(FILE_BYTES)), bool(mode & stat.S_IROTH)
     except OSError as error:
         raise ValueError(f"{path} can't be read: {error.strerror}") from None
 

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from hubd.plugin import FieldError
+from hubd.plugin import FieldError, Push
 
 Text = Annotated[str, Field(min_length=1, max_length=1000)]
 Link = Annotated[str, Field(min_length=1, max_length=1000)]
@@ -47,8 +48,27 @@ HEADERS = ("urgency", "topic")
 """Those that the push service gets, and not the browser."""
 
 
-def wrong_overrides(overrides: Mapping[str, Any]) -> list[FieldError]:
-    """Everything that is wrong with them."""
+LEAST = 512
+"""Fewer bytes are no payload."""
+
+
+def payload_of(push: Push, most: int) -> bytes:
+    """What the worker gets, in at most ``most`` bytes: the notification's JSON, with what is said for browsers alone as
+    ``hub_push``. Where both don't fit, the notification is cut down; where that isn't enough, it goes without."""
+    own = _member(push.overrides)
+    if not own or most - len(own) < LEAST:
+        return push.data(most)
+    return push.data(most - len(own))[:-1] + own + b"}"
+
+
+def _member(overrides: Mapping[str, Any]) -> bytes:
+    """What of them is the browser's, as a member of an object; empty, if there is nothing."""
+    shown = {name: value for name, value in overrides.items() if name not in HEADERS and value is not None}
+    return b',"hub_push":' + orjson.dumps(shown) if shown else b""
+
+
+def wrong_overrides(overrides: Mapping[str, Any], most: int) -> list[FieldError]:
+    """Everything that is wrong with them; what the browser gets of them has at most ``most`` bytes."""
     try:
         Overrides.model_validate(dict(overrides))
     except ValidationError as error:
@@ -59,4 +79,6 @@ def wrong_overrides(overrides: Mapping[str, Any]) -> list[FieldError]:
             )
             for one in error.errors(include_url=False, include_context=False, include_input=False)
         ]
+    if len(_member(overrides)) > most:
+        return [FieldError("", f"is longer than {most} bytes, which leaves no room for the notification")]
     return []

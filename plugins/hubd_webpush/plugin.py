@@ -31,7 +31,9 @@ class WebPush:
         routes.public("GET", "/api/push/vapid-public-key", self._tell_key)
 
     async def _tell_key(self, request: web.Request) -> web.Response:
-        return json_answer({"key": self._config.key.public})
+        answer = json_answer({"key": self._config.key.public})
+        answer.headers["Cache-Control"] = "no-store"  # the next subscription has to be with the key of then
+        return answer
 
     @hookimpl
     def hubd_startup(self, hub: PluginHub) -> None:
@@ -40,6 +42,8 @@ class WebPush:
         self._open(hub)
 
     def _open(self, hub: PluginHub) -> None:
+        for file in self._config.readable:
+            hub.log.warning("everybody on this machine can read a private key: chmod 600", file=file)
         self._egress = Egress(self._config.allow_hosts, connections=CONNECTIONS, per_host=AT_ONCE)
         self.backend.open(self._egress, hub.clock)
 

@@ -15,6 +15,7 @@ from tests.browser.vapid import private_key
 
 PUSH = {
     "HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY": private_key(),
+    "HUBD_PLUGINS__WEBPUSH__SUBJECT": "mailto:ops@example.com",
     "HUBD_PLUGINS__WEBPUSH__ALLOW_HOSTS": '["127.0.0.1"]',
     "HUBD_DELIVERY__GRACE_S": "1",
     "HUBD_DELIVERY__PUSH_DELAY_S": "1",

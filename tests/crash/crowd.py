@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 
 import aiohttp
 
+from hubd.testing.webpush_service import WebPushService
+from tests.crash.browsers import Browsers
 from tests.crash.lives import Lives
 from tests.edge.ws_client import CLOSE, JSON, TEXT, Client, Refused
 from tests.restart.daemon import HOST
@@ -64,7 +66,9 @@ class Diary:
 class Crowd:
     """All of them; they go on, whatever happens, until ``calm`` or ``end``."""
 
-    def __init__(self, lives: Lives, dice: random.Random, publishers: int, pause_s: float) -> None:
+    def __init__(
+        self, lives: Lives, dice: random.Random, service: WebPushService, publishers: int, pause_s: float
+    ) -> None:
         self.diary = Diary()
         self._lives = lives
         self._dice = dice
@@ -74,6 +78,7 @@ class Crowd:
         self._session = aiohttp.ClientSession(
             headers={"Authorization": f"Bearer {lives.key}"}, timeout=aiohttp.ClientTimeout(total=10)
         )
+        self.browsers = Browsers(lives, dice, service, self._session)
         self.users = {f"u{place}-{manners}": manners for place, manners in enumerate(MANNERS)}
         self._going: list[asyncio.Task[None]] = []
         self._publishers: list[asyncio.Task[None]] = []
@@ -90,7 +95,8 @@ class Crowd:
         return asyncio.ensure_future(run())
 
     async def begin(self) -> None:
-        """Everybody is subscribed to the topic for good; then they come, and publishing begins."""
+        """Everybody has a browser, and is subscribed to the topic for good; then they come, and publishing begins."""
+        await self.browsers.begin([*self.users])
         for user in self.users:
             url = f"{self._lives.address}/api/users/{user}/subscriptions/{TOPIC}"
             async with self._session.put(url) as answer:
@@ -98,6 +104,7 @@ class Crowd:
         for user, manners in self.users.items():
             if manners != "away":
                 self._going.append(self._start(self._visit(user, manners)))
+        self._going.append(self._start(self.browsers.go_on([*self.users])))
         self._publishers = [self._start(self._publish(number)) for number in range(self._count)]
 
     # Publishing
@@ -249,11 +256,15 @@ class Crowd:
         self._is_publishing = False
         await asyncio.gather(*self._publishers)
 
-    async def end(self) -> None:
-        """All go."""
+    async def rest(self) -> None:
+        """Nobody does anything more, but may still be asked."""
         self._is_over = True
         everything = [*self._publishers, *self._going]
         for task in everything:
             task.cancel()
         await asyncio.gather(*everything, return_exceptions=True)
+
+    async def end(self) -> None:
+        """All go."""
+        await self.rest()
         await self._session.close()

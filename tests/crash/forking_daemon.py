@@ -1,8 +1,9 @@
 """A hub that can be started many times in little time: python -m tests.crash.forking_daemon CONFIG PUSHES [PLANT]
 
 Everything is imported once; for each line on standard input a process is forked off that is a daemon from there on,
-as ``tests.pushing_daemon``. Standard output tells ``pid N``, then what the daemon says, then ``ended CODE``. With the
-end of standard input it ends, and with it the daemon. PLANT is one of ``tests.crash.plants``.
+and PUSHES gets who was to be pushed to, as ``tests.pushing_daemon`` has it. Standard output tells ``pid N``, then what
+the daemon says, then ``ended CODE``. With the end of standard input it ends, and with it the daemon. PLANT is one of
+``tests.crash.plants``.
 """
 
 import gc
@@ -17,16 +18,20 @@ from hubd.commands.common import source_of
 from hubd.config import load_config
 from hubd.server import serve
 from tests.crash import plants
-from tests.pushing_daemon import FilePusher
+from tests.pushing_daemon import watch_pushes
 
-NEEDED = ("aiosqlite", "asyncpg", "alembic.command", "alembic.config", "hubd.store.database", "hubd.store.sql_store")
+NEEDED = (
+    *("aiosqlite", "asyncpg", "alembic.command", "alembic.config", "hubd.store.database", "hubd.store.sql_store"),
+    *("hubd_webpush", "hubd_webpush.plugin", "http_ece", "py_vapid", "pywebpush"),
+)
 """What a start imports besides."""
 
 
 def run(config: Path, pushes: Path) -> int:
     """Be a daemon."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    return serve(source_of(config), load_config(config, {}), False, FilePusher(pushes))
+    watch_pushes(pushes)
+    return serve(source_of(config), load_config(config, {}), False)
 
 
 def wait(pid: int) -> int:

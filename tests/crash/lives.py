@@ -11,6 +11,8 @@ from sys import executable
 from typing import NamedTuple
 
 import jwt
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hubd.edge.keys import new_key
 from tests.command import environment
@@ -39,11 +41,17 @@ level = "warning"
 saved_file = "{saved}"
 [store]
 url = "{url}"
+[push]
+retry_first_s = 0.2
+retry_longest_s = 1
+[plugins.webpush]
+vapid_private_key_file = "vapid.pem"
+allow_hosts = ["127.0.0.1"]
 """
 
 
 class Push(NamedTuple):
-    """A push that was begun; ``line`` is its place among all."""
+    """A user was to be pushed to."""
 
     at: float
     id: str
@@ -74,6 +82,10 @@ class Lives:
         )
         self._config.write_text(text)
         self._config.chmod(0o600)
+        key = generate_private_key(SECP256R1())
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / "vapid.pem").write_bytes(pem)
+        (folder / "vapid.pem").chmod(0o600)
         self._process: Process | None = None
         self._pid = 0
 
@@ -87,7 +99,7 @@ class Lives:
         return jwt.encode({"sub": user, "exp": time.time() + 3600, "topics": ["**"]}, SECRET, "HS256")
 
     def pushes(self) -> list[Push]:
-        """What was pushed until now, over all lives."""
+        """Who was to be pushed to until now, over all lives."""
         lines = self._pushes.read_text().splitlines() if self._pushes.exists() else []
         return [Push(float(at), id, user) for at, id, user in map(str.split, lines)]
 

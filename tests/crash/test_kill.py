@@ -14,11 +14,15 @@ from typing import NamedTuple
 import pytest
 
 from hubd.core.stored import Kept
+from hubd.testing.webpush_service import WebPushService
+from tests.crash.browsers import Arrival, Browsers
 from tests.crash.crowd import Crowd, Diary
 from tests.crash.lives import Lives, Push
 from tests.crash.seed import HOW_TO_REPEAT, SEED
 from tests.store.store_world import opened
 
+UNDER_WAY_S = 3.0
+"""How long a push may have been under way to a busy process when its user's ack was answered."""
 REPEATS = 40
 """So many of the accepted ones are published once more at the end."""
 
@@ -48,6 +52,8 @@ class Outcome(NamedTuple):
 
     diary: Diary
     pushes: list[Push]
+    arrivals: list[Arrival]
+    """What the push service took."""
     rows: dict[str, list[Kept]]
     """What the store has under the id of each durable notification that was accepted."""
     numbers: dict[str, int]
@@ -59,7 +65,7 @@ class Outcome(NamedTuple):
         return sum(begun <= moment for begun in self.begun)
 
 
-def unpushed(diary: Diary, pushes: list[Push]) -> list[tuple[str, str]]:
+def unpushed(diary: Diary, pushes: list[Arrival]) -> list[tuple[str, str]]:
     """Whom nothing has reached that had to reach him: id and user."""
     reached = {(push.id, push.user) for push in pushes} | diary.tried
     return [
@@ -79,7 +85,11 @@ def broken(outcome: Outcome) -> list[str]:
     for id, rows in outcome.rows.items():
         if len(rows) != 1:
             wrong.append(f"{id} is stored {len(rows)} times")
-    wrong += [f"{id} never reached {user}" for id, user in unpushed(diary, pushes)]
+    wrong += [f"{id} never reached {user}" for id, user in unpushed(diary, outcome.arrivals)]
+    for arrival in outcome.arrivals:
+        acked_at = diary.acked.get((arrival.id, arrival.user))
+        if acked_at is not None and arrival.at > acked_at + UNDER_WAY_S:
+            wrong.append(f"{arrival.id} came {arrival.at - acked_at:.3f} s after {arrival.user} had acked it")
     for push in pushes:
         acked_at = diary.acked.get((push.id, push.user))
         if acked_at is not None and push.at > acked_at:
@@ -109,7 +119,7 @@ def _is_known(outcome: Outcome, id: str, life: int) -> bool:
     accepted = outcome.diary.accepted[id]
     if outcome.life_at(accepted.at) >= life:
         return True
-    pushed = {push.user for push in outcome.pushes if push.id == id and outcome.life_at(push.at) < life}
+    pushed = {push.user for push in outcome.arrivals if push.id == id and outcome.life_at(push.at) < life}
     acked = {user for user in accepted.users if outcome.life_at(outcome.diary.acked.get((id, user), inf)) < life}
     return accepted.is_pushed and bool(accepted.users - pushed - acked)
 
@@ -146,11 +156,13 @@ async def run(folder: Path, url: str, size: Size, plant: str = "", turn: int = 0
     dice = random.Random(f"{SEED}-{plant}-{turn}")
     lives = Lives(folder, url, dice, plant)
     crowd: Crowd | None = None
+    service = WebPushService()
     try:
+        await service.start()
         await lives.begin()
         await lives.start()
         await lives.ready()
-        crowd = Crowd(lives, dice, size.publishers, size.pause_s)
+        crowd = Crowd(lives, dice, service, size.publishers, size.pause_s)
         await crowd.begin()
         await lives.end(signal.SIGKILL)
         lives.kills += 1
@@ -161,26 +173,31 @@ async def run(folder: Path, url: str, size: Size, plant: str = "", turn: int = 0
         await lives.start()
         await lives.ready()
         await crowd.calm()
-        diary = crowd.diary
-        await until(lambda: bool(diary.faults) or not unpushed(diary, lives.pushes()), size.wait_s)
+        diary, browsers = crowd.diary, crowd.browsers
+        await until(lambda: bool(diary.faults) or not unpushed(diary, browsers.arrivals), size.wait_s)
         for id in dice.sample([*diary.accepted], min(REPEATS, len(diary.accepted))):
             await crowd.repeat(id)
+        await crowd.rest()
+        await browsers.check([*crowd.users])
         await crowd.end()
         await lives.end(signal.SIGTERM)
     finally:
         if crowd is not None:
             await crowd.end()
         await lives.close()
+        await service.stop()
+    diary.faults += browsers.wrong
     rows, numbers = await rows_of(url, diary, [*crowd.users])
-    print(_summary(lives, diary))
-    return Outcome(diary, lives.pushes(), rows, numbers, lives.begun, lives.said())
+    print(_summary(lives, diary, browsers))
+    return Outcome(diary, lives.pushes(), browsers.arrivals, rows, numbers, lives.begun, lives.said())
 
 
-def _summary(lives: Lives, diary: Diary) -> str:
+def _summary(lives: Lives, diary: Diary, browsers: Browsers) -> str:
     ready = sorted(lives.ready_after)
     return (
         f"{lives.kills} kills and {lives.stops} stops; {len(diary.accepted)} notifications accepted,"
-        f" {len(diary.acked)} acks answered, {len(lives.pushes())} pushes, {diary.repeats} repeated calls;"
+        f" {len(diary.acked)} acks answered, {len(lives.pushes())} pushes begun,"
+        f" {len(browsers.arrivals)} arrived, {browsers.repeats} of them again; {diary.repeats} repeated calls;"
         f" ready {ready[0]:.2f} to {ready[-1]:.2f} s after the start, mostly {ready[len(ready) // 2]:.2f} (seed {SEED})"
     )
 

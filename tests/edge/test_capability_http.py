@@ -1,10 +1,13 @@
 """What a capability opens: one notification to be read and acked, in one user's name; and nothing else."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.edge.live_hub import Answer, LiveHub
+from hubd.testing import FakeClock
+from tests.edge.live_hub import Answer, Faults, LiveHub
+from tests.edge.stored_hub import stored_hub
 from tests.edge.ws_client import JSON, Client
 
 
@@ -119,6 +122,17 @@ async def test_a_revocation_ends_it(hub: LiveHub) -> None:
     assert (await read(hub, capability)).code == "unauthorized"
     assert (await ack(hub, capability, "n1")).code == "unauthorized"
     assert (await read(hub, bobs, "n2")).status == 200
+
+
+async def test_it_is_good_after_a_restart(tmp_path: Path, faults: Faults) -> None:
+    clock = FakeClock()
+    async with stored_hub(tmp_path, clock) as first:
+        await first.publish("user:ada", id="n1", persistence="persistent")
+        capability = first.hub.capabilities.sign("n1", "ada", clock.now() + 60)
+        await first.rows("n1")
+    async with stored_hub(tmp_path, clock, seed=2) as second:
+        assert (await read(second, capability)).status == 200
+        assert (await ack(second, capability, "n1")).status == 200
 
 
 async def test_its_time_ends_it(hub: LiveHub) -> None:

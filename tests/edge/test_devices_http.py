@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from hubd.hooks.push import Address
 from hubd.testing.backend import RecordingBackend
 from tests.edge.conftest import StartHub
 from tests.edge.live_hub import OWN_ORIGIN, Answer, LiveHub
@@ -151,6 +152,18 @@ async def test_a_backend_has_the_say_about_its_platform(hub: LiveHub) -> None:
     assert (device.platform, device.address) == ("toy", {"token": "t", "host": "h"})
 
 
+async def test_no_backend_is_shown_whose_it_is(hub: LiveHub) -> None:
+    backend = RecordingBackend("webpush")
+    backend.check = lambda fields: Address(str(fields["endpoint"]), fields)  # type: ignore[method-assign]  # takes all
+    hub.hub.pushing.backends = {"webpush": backend}
+    answer = await post(hub, "/api/push-subscriptions", subscription(user="bob", platform="webpush"))
+    assert paths(answer) == ["platform", "user"]
+    assert paths(await post(hub, "/api/devices", {"platform": "webpush", **subscription(user="bob")})) == ["user"]
+    await post(hub, "/api/devices", {"platform": "webpush", **subscription()})
+    ((device, _),) = hub.hub.devices.listed("ada")
+    assert device.address == subscription()
+
+
 # --- Listing, dropping
 
 
@@ -214,6 +227,31 @@ async def test_in_a_batch_too_the_last_one_has_the_device(hub: LiveHub) -> None:
     answer = await hub.call("POST", "/api/devices/batch", bodies)
     assert [one["status"] for one in answer.body] == [201, *[200] * 49]
     assert [user for user in (f"u{n}" for n in range(50)) if hub.hub.devices.listed(user)] == ["u49"]
+
+
+async def test_an_import_takes_no_phone_from_whoever_has_it_by_now(hub: LiveHub) -> None:
+    await post(hub, "/api/devices", {"platform": "fcm", "token": "t"}, "bob")
+    for more in ({}, {"registered_at": int(hub.clock.now() * 1000) - 1}):
+        answer = await hub.call(
+            "POST", "/api/devices/batch", [{"user": "ada", "platform": "fcm", "token": "t", **more}]
+        )
+        assert [one["status"] for one in answer.body] == [200]
+        assert (len(await listed(hub, "ada")), len(await listed(hub, "bob"))) == (0, 1)
+
+
+async def test_an_import_says_when_it_was_registered(hub: LiveHub) -> None:
+    at = int(hub.clock.now() * 1000) - 5000
+    bodies = [
+        {"user": "ada", "platform": "fcm", "token": "t1"},
+        {"user": "ada", "platform": "fcm", "token": "t2", "registered_at": at},
+        {"user": "ada", "platform": "fcm", "token": "t3", "registered_at": at + 0.5},
+    ]
+    answer = await hub.call("POST", "/api/devices/batch", bodies)
+    assert [one["status"] for one in answer.body] == [201, 201, 201]
+    assert [one["registered_at"] for one in await listed(hub, "ada")] == [0, at, at]
+    wrong = [{"user": "ada", "platform": "fcm", "token": "t", "registered_at": at} for at in ("x", -1, True, 1e300)]
+    answer = await hub.call("POST", "/api/devices/batch", wrong)
+    assert [[error["path"] for error in one["errors"]] for one in answer.body] == [["registered_at"]] * 4
 
 
 @pytest.mark.parametrize("bodies", [{}, "x", [{}] * 1001])

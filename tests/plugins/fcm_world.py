@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import orjson
+from firebase_admin import messaging
 from hubd_fcm import Fcm
 from hubd_fcm.backend import FcmBackend
 
@@ -60,6 +61,19 @@ class FcmWorld(NamedTuple):
 async def fcm(
     folder: Path, *, limits: FcmLimits | None = None, clock: Clock | None = None, **options: Any
 ) -> AsyncIterator[FcmWorld]:
+    """``sender = "sdk"`` is led to the stand-in behind the plugin's back: firebase-admin knows no other endpoint."""
     async with FcmService(limits=limits, clock=clock) as service:
-        async with hub_for(Fcm, service.options(folder, **options)) as hub:
+        given = service.options(folder, **options)
+        if options.get("sender") == "sdk":
+            del given["endpoint"]
+        async with hub_for(Fcm, given) as hub:
+            if options.get("sender") == "sdk":
+                lead_to(service, hub.plugin._sender._app)
             yield FcmWorld(hub, service)
+
+
+def lead_to(service: FcmService, app: Any) -> None:
+    """Let firebase-admin's app send to the stand-in."""
+    messaging._get_messaging_service(app)._fcm_url = service.url
+    # google-auth would ask Google in a thread in which regions the account may be used.
+    app.credential.get_credential()._maybe_start_regional_access_boundary_refresh = lambda *_: None

@@ -120,7 +120,7 @@ async def test_acked() -> None:
 async def test_gone_without_the_addresses_of_devices() -> None:
     async with webhooks(ALL) as world:
         devices = [Device("d1", "ada", "webpush", {"endpoint": "https://s3cr3t"})]
-        world.hub.handle.devices_gone("ada", devices, "410 " + "x" * 500)
+        world.hub.hub.observers.devices_gone.tell("ada", tuple(devices), "410 " + "x" * 500)
         await world.hub.settle()
         (data,) = world.network.data_of("gone")
         assert data["devices"] == [{"id": "d1", "platform": "webpush"}]

@@ -44,7 +44,12 @@ class World:
 @asynccontextmanager
 async def webpush(**config: Any) -> AsyncIterator[World]:
     async with WebPushService() as service:
-        options = {"vapid_private_key": pem(), "allow_hosts": ["127.0.0.1"], **config}
+        options = {
+            "vapid_private_key": pem(),
+            "subject": "mailto:ops@example.com",
+            "allow_hosts": ["127.0.0.1"],
+            **config,
+        }
         async with hub_for(WebPush, options) as hub:
             service._clock = hub.clock  # signatures are for the time that the hub has
             yield World(hub, service)
@@ -102,7 +107,7 @@ async def test_rotation_each_browser_is_reached_by_the_key_that_it_subscribed_wi
     async with webpush(vapid_private_key=old) as world:
         first = await world.subscribe("ada")
         options = {"allow_hosts": ["127.0.0.1"], "old_vapid_private_key_files": [str(tmp_path / "old.pem")]}
-        world.hub.reconfigure({"vapid_private_key": new, **options})
+        world.hub.reconfigure({"vapid_private_key": new, "subject": "mailto:ops@example.com", **options})
         second = await world.subscribe("ada")
         await world.hub.publish("user:ada", {"type": "alert"})
         await world.arrived(2)

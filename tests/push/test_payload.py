@@ -204,6 +204,13 @@ def test_a_large_one_is_cut_and_says_that_there_is_more() -> None:
     assert len(push.data(4096)) > 4080, "as much as fits"
 
 
+def test_what_just_fits_is_whole() -> None:
+    world = World()
+    push = world.push(world.notification({"body": "b" * 3000}, collapse_key="k"))
+    size = len(push.data(4096))
+    assert "fetch" not in read(push, size) and read(push, size - 1)["fetch"] is True
+
+
 def test_a_short_body_leaves_its_room_to_the_title_and_the_other_way_round() -> None:
     world = World()
     long = {"rest": "r" * 9000}

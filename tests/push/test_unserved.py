@@ -52,7 +52,8 @@ def wrong(platform: str, fields: dict[str, Any]) -> list[str]:
 def test_a_browsers_subscription_as_it_is(more: dict[str, Any]) -> None:
     fields = subscription(**more)
     address = check_unserved("webpush", fields)
-    assert address == (fields["endpoint"], fields, UNCHECKED) and address.fields is not fields
+    assert address.fields is not fields
+    assert address == (fields["endpoint"], fields, UNCHECKED)
 
 
 @pytest.mark.parametrize(

@@ -47,11 +47,13 @@ def check_pushes(observer: Observer, publication: Publication, user: str) -> Non
     _check_never_late(observer, publication, user, pushes)
     if publication.escalates and publication.deliver_at is None and publication.collapse_key is None:
         _check_times(observer, publication, user, pushes)
+        if publication.is_durable:
+            _check_taken_up(observer, publication, user, pushes)
 
 
 def _check_never_late(observer: Observer, publication: Publication, user: str, pushes: list[Push]) -> None:
     """No push starts behind an ack that was answered, nor behind a retraction; nor twice when it was taken."""
-    done_at = min((ack.answered_at for ack in observer.acks.get((publication.id, user), [])), default=inf)
+    done_at = min((ack.answered_at for ack in observer.acks_of(publication, user)), default=inf)
     taken_at = observer.disk.facts_of.get(("pushed", publication.id, user), inf)
     retracted_life = observer.life_at(publication.retracted_at) if publication.retracted_at < inf else -1
     for push in pushes:
@@ -100,10 +102,6 @@ def _check_times(observer: Observer, publication: Publication, user: str, pushes
             _check_settled_for_good(observer, publication, user, life.end)
     elif publication.is_durable or (life.how == "stopped" and id in observer.disk.keys):
         _check_goes_on(observer, publication, user, pushes, due, life_number)
-    for push in pushes:
-        if push.life != len(observer.lives) - 1 and push.how in ("", "not_routed") and publication.is_durable:
-            later = [other for other in pushes if other.life > push.life]
-            _check_goes_on(observer, publication, user, later, push.at, push.life)
 
 
 def _settled_at(observer: Observer, publication: Publication, user: str, begin: float) -> float:
@@ -153,6 +151,16 @@ def _check_goes_on(
             if settled > latest and not any(push.at <= latest + EXACT_S for push in pushes):
                 raise Broken(f"push: {publication.id} to {user} was due at {due:.3f}, before a restart, and never came")
             return
+
+
+def _check_taken_up(observer: Observer, publication: Publication, user: str, pushes: list[Push]) -> None:
+    """What no service had taken when the hub ended is pushed in its next life."""
+    if publication.accepted_at == inf or ("pushed", publication.id, user) in observer.disk.facts_of:
+        return
+    for push in pushes:
+        if push.life != observer.life and not push.how:
+            later = [other for other in pushes if other.life > push.life]
+            _check_goes_on(observer, publication, user, later, push.at, push.life)
 
 
 def check_reached(observer: Observer, publication: Publication, user: str) -> None:
@@ -240,6 +248,8 @@ def check_complete(observer: Observer, seen: Seen, sent: dict[str, list[tuple[in
             continue
         if publication.ttl < inf or not _is_for(seen, publication, at):
             continue
+        if any(got.id == publication.id for other in observer.by_user[seen.user] for got in other.got):
+            continue  # it was brought to him as another publication
         raise Broken(
             f"gap: {seen.name} (from {seen.opened_at:.3f}) never got {publication.id}, {seen.epoch}-{sequence}, "
             f"published {at:.3f}"

@@ -77,6 +77,11 @@ class Disk:
                 self.subscriptions.pop((write.user, write.topic), None)
             case stored.Revoke():
                 self.revoked[write.user] = max(write.since, self.revoked.get(write.user, 0.0))
+            case stored.PutDevice() | stored.DropDevice() | stored.KeepSecret():
+                self._apply_to_devices(write)
+
+    def _apply_to_devices(self, write: stored.PutDevice | stored.DropDevice | stored.KeepSecret) -> None:
+        match write:
             case stored.PutDevice():
                 self.devices[write.device.id] = write.device
             case stored.DropDevice():

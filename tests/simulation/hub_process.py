@@ -96,9 +96,7 @@ class HubProcess:
         )
         hub.in_background = self._tasks.start
         plugins.attach(hub, self._random)
-        hub.pushing.push_by(
-            plugins.backends, random=self._random, tasks=self._tasks, call_later=self._loop.call_later
-        )
+        hub.pushing.push_by(plugins.backends, random=self._random, tasks=self._tasks, call_later=self._loop.call_later)
         self.watch = Watch(self._observer, hub)
         keys = ApiKeys(self._config.auth.api_keys)
         self.edge = edge = Edge(hub, keys=keys, tasks=self._tasks, random=self._random, plugins=plugins)

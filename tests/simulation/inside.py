@@ -83,7 +83,9 @@ def check_liveness(hub: Hub) -> None:
         missing = record.may_push & (record.milestones.at(PENDING) | record.milestones.at(LIVE_SENT))
         missing = missing - record.waiting - record.pushing - record.no_route
         if missing:
-            raise Broken(f"critical: nothing will happen to {record.id} for {[hub.numbers.id_of(one) for one in missing]}")
+            raise Broken(
+                f"critical: nothing will happen to {record.id} for {[hub.numbers.id_of(one) for one in missing]}"
+            )
 
 
 def check_empty(hub: Hub) -> None:

@@ -5,7 +5,6 @@ Times are those of the hub's end: when bytes arrived there, when they were writt
 
 from collections import defaultdict
 from math import inf
-
 from typing import TYPE_CHECKING
 
 from tests.simulation.disk import Disk
@@ -206,6 +205,13 @@ class Observer:
         ack.at, ack.life = self.now, self.life
         self.acks[id, user].append(ack)
 
+    def acks_of(self, publication: Publication, user: str) -> list[Ack]:
+        """Those that count: one that isn't durable, and that a new life of the hub is told of anew, is another one."""
+        acks = [ack for ack in self.acks.get((publication.id, user), ()) if not ack.is_refused]
+        if publication.is_durable or not publication.arrivals:
+            return acks
+        return [ack for ack in acks if ack.at >= publication.arrivals[-1]]
+
     def ack_answered(self, id: str, user: str, at: float) -> None:
         """The hub says that it is noted: of a durable one that means on the disk."""
         publication = self.publications[id]
@@ -232,12 +238,15 @@ class Observer:
         self.note(f"push {id} to {user}")
         self.pushes[id, user].append(Push(self.now, self.life, key, phones))
 
-    def push_ended(self, id: str, user: str, key: str, how: str) -> None:
-        """It was, or won't be."""
+    def push_ended(self, id: str, user: str, key: str, how: str) -> bool:
+        """It was, or won't be; whether that was open."""
+        was_open = False
         for push in self.pushes.get((id, user), ()):
             if push.key == key and push.life == self.life and not push.how:
                 self.note(f"{how} {id} of {user}")
                 push.how, push.ended_at = how, self.now
+                was_open = True
+        return was_open
 
     def sent(self, send: Send) -> None:
         """A push service is asked to bring it to a phone."""

@@ -22,7 +22,9 @@ class Phone:
     ``owners`` says from when on whose it was: one user, or several where nobody can tell; ``NOBODY`` is one of them.
     """
 
-    def __init__(self, network: Network, observer: Observer, token: str, host: str, bearer: Callable[[str], str]) -> None:
+    def __init__(
+        self, network: Network, observer: Observer, token: str, host: str, bearer: Callable[[str], str]
+    ) -> None:
         self._loop = network.loop
         self._observer = observer
         self._bearer = bearer
@@ -37,6 +39,8 @@ class Phone:
         """When a registration was confirmed."""
         self._settled = frozenset((NOBODY,))
         self._flying: dict[int, str] = {}
+        self._died_at = -inf
+        self._was_of = frozenset[str]()
         self._count = 0
         self.caller = Caller(network, "10.3.0.1")
         self._worker = Caller(network, "10.3.0.2")
@@ -68,16 +72,24 @@ class Phone:
         if user is None:
             return
         if is_done and not self._flying:
-            self._settled = frozenset((user,))
+            self._settled = frozenset((user,)) if at > self._died_at else frozenset((user, NOBODY))
         elif is_done is not False:
             self._settled |= {user}
             for other in list(self._flying):  # it may have been done before this one
                 self._settled |= {self._flying[other]}
         self._say(at)
 
-    def died(self, at: float) -> None:
-        """The hub was told that it is gone."""
-        self._settled = frozenset((NOBODY,)) if not self._flying else self._settled | {NOBODY}
+    def died(self, at: float, since: float) -> None:
+        """The hub was told that it is gone, in answer to what began at ``since``."""
+        self._died_at, self._was_of = at, self._settled
+        is_sure = not self._flying and not any(registered >= since for registered in self.registered_at)
+        self._settled = frozenset((NOBODY,)) if is_sure else self._settled | {NOBODY}
+        self._say(at)
+
+    def crashed(self, at: float) -> None:
+        """The hub has crashed: nobody waited for it to store that this phone is gone."""
+        self._settled |= self._was_of
+        self._was_of = frozenset()
         self._say(at)
 
     # What its owner does

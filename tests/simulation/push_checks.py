@@ -1,7 +1,7 @@
 """What was promised about devices, checked against what push services saw. Each check raises ``Broken``."""
 
 from collections import defaultdict
-from itertools import groupby
+from itertools import groupby, pairwise
 from math import inf
 
 from hubd.plugin import Limits, Rate
@@ -42,7 +42,7 @@ def _check_wanted(observer: Observer, publication: Publication, user: str, sends
     """It was to be pushed, and wasn't settled when it was."""
     id = publication.id
     pushes = observer.pushes.get((id, user), [])
-    acks = [ack for ack in observer.acks.get((id, user), []) if not ack.is_refused]
+    acks = observer.acks_of(publication, user)
     retracted_life = observer.life_at(publication.retracted_at) if publication.retracted_at < inf else -1
     for send in sends:
         if not any(push.life == send.life and push.at <= send.at + EXACT_S for push in pushes):
@@ -54,14 +54,14 @@ def _check_wanted(observer: Observer, publication: Publication, user: str, sends
         if publication.retracted_at < send.at - EXACT_S and is_known:
             raise Broken(f"push: {id} was sent to {user} at {send.at:.6f}, retracted at {publication.retracted_at:.6f}")
         begun = publication.accepted_at
-        if (id, user) not in observer.held and begun < inf and observer.life_at(begun) == send.life:
-            if send.at > begun + publication.ttl + EXACT_S:
-                raise Broken(f"push: {id} was sent to {user} at {send.at:.6f}, {send.at - begun:.3f} s after it began")
+        is_its_life = (id, user) not in observer.held and begun < inf and observer.life_at(begun) == send.life
+        if is_its_life and send.at > begun + publication.ttl + EXACT_S:
+            raise Broken(f"push: {id} was sent to {user} at {send.at:.6f}, {send.at - begun:.3f} s after it began")
 
 
 def _check_again(observer: Observer, sends: list[Send]) -> None:
     """One phone, one notification, one life: not twice at a time, and not again when it has it or won't take it."""
-    for before, send in zip(sends, sends[1:], strict=False):
+    for before, send in pairwise(sends):
         where = f"{send.id} was sent to {send.phone.token} of {send.user} at {send.at:.6f}"
         if send.at < before.ended_at - EXACT_S:
             raise Broken(f"once: {where}, while it was on its way")
@@ -71,10 +71,9 @@ def _check_again(observer: Observer, sends: list[Send]) -> None:
         is_anew = any(before.ended_at - EXACT_S <= push.at <= send.at + EXACT_S for push in pushes)
         if before.how == "refused" and not is_anew:
             raise Broken(f"push: {where}, which was refused at {before.ended_at:.6f}")
-        result = before.result
-        if result is not None and result.retry_after_s is not None and not is_anew:
-            if send.at < before.ended_at + result.retry_after_s - EXACT_S:
-                raise Broken(f"pace: {where}, asked to wait {result.retry_after_s} s at {before.ended_at:.6f}")
+        asked_s = None if before.result is None else before.result.retry_after_s
+        if asked_s is not None and not is_anew and send.at < before.ended_at + asked_s - EXACT_S:
+            raise Broken(f"pace: {where}, asked to wait {asked_s} s at {before.ended_at:.6f}")
 
 
 def _check_isolation(send: Send) -> None:
@@ -92,16 +91,16 @@ def _check_isolation(send: Send) -> None:
 def _check_pace(sends: list[Send], limits: Limits) -> None:
     """What services bear, within one life of the hub."""
     by_host: dict[str, list[Send]] = defaultdict(list)
-    by_phone: dict[Phone, list[Send]] = defaultdict(list)
+    by_phone: dict[tuple[Phone, str], list[Send]] = defaultdict(list)
     for send in sends:
         by_host[send.phone.host].append(send)
-        by_phone[send.phone].append(send)
+        by_phone[send.phone, send.user].append(send)  # what another owner got counts anew
     for host, its in by_host.items():
         _check_pauses(host, its)
         _check_at_once(host, its, limits.at_once)
         for rate in limits.per_destination:
             _check_rate(host, its, rate)
-    for phone, its in by_phone.items():
+    for (phone, _), its in by_phone.items():
         for rate in limits.per_device:
             _check_rate(phone.token, its, rate)
         _check_collapsible(phone, [send for send in its if send.push.collapse_key is not None], limits)
@@ -115,7 +114,9 @@ def _check_pauses(host: str, sends: list[Send]) -> None:
         until = asked.ended_at + result.retry_after_s - EXACT_S
         for send in sends:
             if asked.ended_at + EXACT_S < send.at < until:
-                raise Broken(f"pace: {send.id} was sent to {host} at {send.at:.3f}, which asked for peace until {until:.3f}")
+                raise Broken(
+                    f"pace: {send.id} was sent to {host} at {send.at:.3f}, which asked for peace until {until:.3f}"
+                )
 
 
 def _check_at_once(host: str, sends: list[Send], most: int) -> None:
@@ -149,13 +150,10 @@ def _check_collapsible(phone: Phone, sends: list[Send], limits: Limits) -> None:
 
 def _check_ended(observer: Observer, id: str, user: str, push: Push) -> None:
     """What was to be pushed came to some end, or is taken up by the next life."""
-    publication = observer.publications[id]
-    if push.life == observer.life:
-        if not push.how:
-            raise Broken(f"conservation: what became of the push of {id} to {user} at {push.at:.3f}?")
-    elif push.how == "accepted":
-        if not any(send.how == "accepted" for send in observer.sends.get((id, user), [])):
-            raise Broken(f"push: {id} counts as pushed to {user}, and no service took it")
+    if push.life == observer.life and not push.how:
+        raise Broken(f"conservation: what became of the push of {id} to {user} at {push.at:.3f}?")
+    if push.how == "accepted" and not any(send.how == "accepted" for send in observer.sends.get((id, user), [])):
+        raise Broken(f"push: {id} counts as pushed to {user}, and no service took it")
 
 
 def _check_soon(observer: Observer, id: str, user: str, push: Push, limits: Limits, is_well: set[str]) -> None:
@@ -163,7 +161,9 @@ def _check_soon(observer: Observer, id: str, user: str, push: Push, limits: Limi
     is_free = not limits.per_destination and not limits.per_device and not limits.collapsible_burst
     within_s = SOON_S if is_free and limits.at_once >= 32 else WITHIN_S
     latest = push.at + within_s
-    if observer.lives[push.life].end < latest or (push.how in ("cancelled",) and push.ended_at < latest):
+    publication = observer.publications[id]
+    over = min(publication.retract_asked_at, publication.accepted_at + publication.ttl, observer.lives[push.life].end)
+    if over < latest or publication.collapse_key is not None or (push.how == "cancelled" and push.ended_at < latest):
         return
     for token in push.phones:
         phone = observer.phones[token]
@@ -175,6 +175,8 @@ def _check_soon(observer: Observer, id: str, user: str, push: Push, limits: Limi
             continue
         if any(push.at - EXACT_S <= ack.at <= latest for ack in observer.acks.get((id, user), [])):
             continue
-        if any(send.phone is phone and send.life == push.life and send.at < push.at for send in observer.sends[id, user]):
+        if any(
+            send.phone is phone and send.life == push.life and send.at < push.at for send in observer.sends[id, user]
+        ):
             continue
         raise Broken(f"push: {id} was to be pushed to {token} of {user} at {push.at:.3f}, and wasn't by {latest:.3f}")

@@ -61,7 +61,10 @@ _TROUBLES = (
 
 
 class PushServices:
-    """All of them, for all lives of a hub. ``is_troubled``: whether some of the hosts are in a bad way, until ``calm``."""
+    """All of them, for all lives of a hub. ``is_troubled``: whether some hosts are in a bad way, until ``calm``.
+
+    ``well`` are those that never are.
+    """
 
     def __init__(self, observer: Observer, seed: int, *, is_troubled: bool) -> None:
         self.observer = observer
@@ -174,7 +177,7 @@ class ToyBackend:
         if answer.result.outcome is Outcome.ACCEPTED:
             phone.show(send)
         elif answer.result.outcome is Outcome.GONE and answer.result.gone_since is None:
-            phone.died(observer.now)
+            phone.died(observer.now, send.at)
         return answer.result
 
     def _look_at(self, device: Device, push: Push) -> None:

@@ -15,11 +15,12 @@ EVERY_S = 60.0
 def test_a_day_with_twenty_clients() -> None:
     random = Random(24)
     settings = {"limits": {"ping_s": 60, "pong_s": 10}, "delivery": {"explain_s": 200_000}}
-    world = World(24, settings, with_gate=False, without_devices=())
+    world = World(24, settings)
     world.users += [f"u{number}" for number in range(USERS)]
     try:
         world.start()
         for user in world.users:
+            world.loop.call_later(random.uniform(0.1, 30.0), world.add_phone, user)
             tab = world.add_tab(user, topics=("news",), is_plain=False, acks=True, ack_chance=0.7)
             world.loop.call_later(random.uniform(0.1, 30.0), tab.open)
         for number in range(int(HOURS * 3600 / EVERY_S)):

@@ -5,13 +5,14 @@ import pytest
 from tests.simulation.history import run_history
 from tests.simulation.observer import Broken
 from tests.simulation.plants import PLANTS, Plant
+from tests.simulation.push_plants import PUSH_PLANTS
 
 ENOUGH = 400
-FIRST = 500_000
+FIRST = 520_000
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("plant", PLANTS, ids=lambda plant: plant.bug.__name__)
+@pytest.mark.parametrize("plant", [*PLANTS, *PUSH_PLANTS], ids=lambda plant: plant.bug.__name__)
 def test_a_planted_bug_is_found(plant: Plant, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         plant.bug(patch)

@@ -7,6 +7,7 @@ import pytest
 
 from tests.simulation.clients import Tab
 from tests.simulation.observer import Publication
+from tests.simulation.push_services import HOSTS
 from tests.simulation.world import World
 
 USERS, ROUNDS, WORLDS = 25, 10, 40
@@ -21,7 +22,7 @@ class Race:
     def __init__(self, seed: int) -> None:
         self.random = Random(seed)
         settings = {"delivery": {"push_delay_s": 5.0, "grace_s": 3.0}, "limits": {"ping_s": 25, "pong_s": 10}}
-        self.world = World(seed, settings, with_gate=False, without_devices=())
+        self.world = World(seed, settings)
         self.world.users += [f"u{number}" for number in range(USERS)]
         self.trials = 0
 
@@ -30,6 +31,7 @@ class Race:
         try:
             world.start()
             for user in world.users:
+                world.loop.call_later(0.1, world.add_phone, user, HOSTS[0], self.random.choice((0.0, 0.5)))
                 is_plain = self.random.random() < 0.2
                 tab = world.add_tab(user, topics=(), is_plain=is_plain, acks=True, ack_chance=0.8)
                 world.loop.call_later(0.5, tab.open)

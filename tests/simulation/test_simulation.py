@@ -4,8 +4,8 @@ import pytest
 
 from tests.simulation.seeds import run_histories
 
-PARTS, EACH = 10, 300
-MANY_PARTS, MANY_EACH = 20, 2500
+PARTS, EACH = 10, 200
+MANY_PARTS, MANY_EACH = 20, 1000
 
 
 @pytest.mark.timeout(300)

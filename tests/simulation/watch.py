@@ -52,9 +52,9 @@ class Watch:
                 return
             for number in users:
                 user = self._user(number)
-                if how == "not_routed" and self._devices.numbers_of(number):
+                was_open = self._observer.push_ended(record.id, user, record.key, how)
+                if was_open and how == "not_routed" and self._devices.numbers_of(number):
                     self._observer.break_off(f"critical: {record.id} has no way to {user}, who has a device")
-                self._observer.push_ended(record.id, user, record.key, how)
             tell(record, users, *args, **named)
 
         return report

@@ -130,6 +130,8 @@ class World:
         self.observer.note("kill")
         self._end("killed")
         self.process.kill()
+        for phone in self.phones:
+            phone.crashed(self.loop.now)
         self._store.kill()
         self._backend.is_dead = True
         self.process = None

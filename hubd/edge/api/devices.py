@@ -17,6 +17,9 @@ from hubd.push.unserved import UNCHECKED, check_unserved
 BODY_BYTES = 16 * 1024
 """How large a registration may be: the longest endpoints and tokens have some kilobytes."""
 BATCH = 1000
+BATCH_SLICE = 100
+"""How many of a batch are checked in one turn of the loop, and stored together."""
+_LAST_MS = 253_402_300_799_999
 _OWN = {
     "user": "a device belongs to whose token it comes with",
     "platform": "a browser's subscription says nothing of it",
@@ -72,26 +75,34 @@ class Devices:
         bodies = await read_body(request)
         if not isinstance(bodies, list) or len(bodies) > BATCH:
             raise invalid([FieldError("", f"a batch is an array of up to {BATCH} devices")])
-        return answer(await asyncio.gather(*map(self._register_one, bodies)))
+        answers: list[dict[str, Any]] = []
+        for place in range(0, len(bodies), BATCH_SLICE):  # in between others are served
+            answers += await asyncio.gather(*map(self._register_one, bodies[place : place + BATCH_SLICE]))
+        return answer(answers)
 
     async def _register_one(self, body: Any) -> dict[str, Any]:
         try:
             if not isinstance(body, dict):
                 raise invalid([FieldError("", "is no object")])
-            fields = {name: value for name, value in body.items() if name not in _OWN}
-            user, errors = body.get("user"), []
+            fields = {name: value for name, value in body.items() if name not in (*_OWN, "registered_at")}
+            user, at, errors = body.get("user"), body.get("registered_at"), []
             if not isinstance(user, str) or not is_user_id(user):
                 errors.append(FieldError("user", "a user id is 1 to 64 of A-Z a-z 0-9 _ . @ | + = -"))
-            id, is_new = await self._put(str(user), body.get("platform"), fields, errors)
+            if at is not None and (type(at) not in (int, float) or not 0 <= at <= _LAST_MS):
+                errors.append(FieldError("registered_at", "must be Unix milliseconds"))
+                at = None
+            # Long ago, unless it says when: whoever has registered himself since, it mustn't be taken from.
+            since = (at or 0) / 1000
+            id, is_new = await self._put(str(user), body.get("platform"), fields, errors, since)
         except Problem as problem:
             self._hub.counts.problems[problem.code] += 1
             return problem_item(problem)
         return {"status": 201 if is_new else 200, "id": id}
 
     async def _put(
-        self, user: str, platform: Any, fields: dict[str, Any], errors: list[FieldError]
+        self, user: str, platform: Any, fields: dict[str, Any], errors: list[FieldError], since: float | None = None
     ) -> tuple[str, bool]:
-        """Register it, unless something is wrong with it, or there are ``errors`` already."""
+        """Register it (``since``: Unix s), unless something is wrong with it, or there are ``errors`` already."""
         hub = self._hub
         backend = hub.push_backends.get(platform) if isinstance(platform, str) else None
         try:
@@ -105,7 +116,7 @@ class Devices:
             raise invalid([*errors, *problem.errors]) from None
         if errors:
             raise invalid(errors)
-        device, is_new = await hub.devices.put(user, platform, address)
+        device, is_new = await hub.devices.put(user, platform, address, since)
         return device.id, is_new
 
     async def list_own(self, request: web.Request) -> web.Response:

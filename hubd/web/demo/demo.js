@@ -48,15 +48,15 @@ function connectAs(user, { cursor } = {}) {
   url.searchParams.set("user", user);
   history.replaceState(null, "", url);
   const client = new Hubd({
-    user, cursor, topics: topics.names, transports: /** @type {any} */ (transports),
+    user, cursor, topics: topics.names, transports: /** @type {any} */ (transports), push: { follow: false },
     WebSocket: ShownWebSocket, env: { fetch: shownFetch },
   });
   hub = client;
   listen(client, "state", stateChanged);
   listen(client, "welcome", welcomed);
   listen(client, "notification", arrived);
-  listen(client, "toast", (notification) => {
-    if (notification.type === "alert") toasts.show(notification, notification.sent_at < backAt);
+  client.addEventListener("toast", (event) => {
+    if (client !== hub || !alerted(/** @type {CustomEvent} */ (event).detail)) event.preventDefault();
   });
   listen(client, "push", ({ state }) => showPush(state));
   listen(client, "gap", (gap) => feed.gap(gap));
@@ -99,10 +99,18 @@ function arrived(notification) {
   feed.add(notification, replayed);
 }
 
+/** @param {Record<string, any>} notification @returns {boolean} whether it is one that catches the eye */
+function alerted(notification) {
+  if (notification.type === "alert") toasts.show(notification, notification.sent_at < backAt);
+  return notification.type === "alert";
+}
+
 const PUSH = {
+  not_on_this_hub: ["", "This hub sends no push: it wants [plugins.webpush] in its config, with a key of its own."],
   unsupported: ["", "This browser can't be notified here: it needs https, or this machine's own address."],
   off: ["Notify me when this page is closed", ""],
   denied: ["", "You have forbidden notifications for this page: allow them in the browser's settings of it."],
+  other_user: ["Notify me instead", "This browser is notified of what somebody else gets, who turned it on here."],
   on: ["Don't notify me any more", "Close this page, publish to yourself from elsewhere, and it appears all the same."],
 };
 
