@@ -25,6 +25,8 @@ from typing import Any, NamedTuple
 import aiohttp
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hubd_webpush.backend import AT_ONCE, WebPushBackend, topic_of
+from hubd_webpush.config import WebPushConfig
 from py_vapid import Vapid02
 from pywebpush import webpush_async
 
@@ -32,8 +34,6 @@ from hubd.clock import SystemClock
 from hubd.hooks.push import Device, Outcome, Push
 from hubd.plugin import Egress, Priority
 from hubd.testing.webpush_service import WebPushService
-from hubd_webpush.backend import AT_ONCE, WebPushBackend, topic_of
-from hubd_webpush.config import WebPushConfig
 
 ROOT = Path(__file__).resolve().parent.parent
 SUBJECT = "mailto:ops@example.com"
@@ -106,7 +106,7 @@ def plain_side(
         await webpush_async(
             subscriptions[place % len(subscriptions)],
             data,
-            vapid_private_key=vapid,  # type: ignore[arg-type]  # it takes one; its hints don't say so
+            vapid_private_key=vapid,
             vapid_claims={"sub": SUBJECT},
             ttl=TTL_S,
             headers={"Urgency": "normal", "Topic": topic_of(f"n{place}")},

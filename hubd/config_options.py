@@ -260,7 +260,7 @@ class Push(Section):
     """Notifications for those who aren't here: their devices, and how push services are called."""
 
     devices: int = Field(
-        1000000, ge=0, description="How many devices may be registered; of more, new ones are refused."
+        1000000, ge=0, description="How many devices may be registered (0: any number); of more, new ones are refused."
     )
     devices_per_user: int = Field(
         20, ge=1, le=1000, description="Of one user; one more takes the place of the one that registered longest ago."

@@ -91,16 +91,17 @@ class Hub:
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
         self.scheduling = self.publishing.scheduling = self._make_scheduling(call_later)
         self.pushing = self._make_pushing(config, memory)
-        self.capabilities = self.pushing.capabilities
         self.subscribing = self._make_subscribing(config)
-        self.make_durable, self.end_durable = self.subscribing.make_durable, self.subscribing.end_durable
-        # The way of a notification, without a detour.
-        self.prepare = self.publishing.prepare
-        self.publish = self.publishing.publish
-        self.retract = self.publishing.retract
-        self.rates = self.publishing.rates
+        self._hand_on()
         self._answers = memory.answers
         self.apply(config)
+
+    def _hand_on(self) -> None:
+        """What parts of it do, without a detour."""
+        self.prepare, self.publish = self.publishing.prepare, self.publishing.publish
+        self.retract, self.rates = self.publishing.retract, self.publishing.rates
+        self.make_durable, self.end_durable = self.subscribing.make_durable, self.subscribing.end_durable
+        self.capabilities = self.pushing.capabilities
 
     def _make_attendance(self, config: Config, memory: Memory) -> Attendance:
         return Attendance(

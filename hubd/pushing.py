@@ -1,6 +1,7 @@
 """Pushing: who has which devices, by which backends they are reached, and who brings notifications there."""
 
 from collections.abc import Mapping
+from functools import partial
 from random import Random
 
 from hubd.clock import CallLater, Clock
@@ -49,7 +50,7 @@ class Pushing:
         self.devices.on_came = self._on_came
         self.devices.on_changed = self._on_changed
         self.devices.on_gone = observers.devices_gone.tell
-        self.capabilities = Capabilities(_secret(memory, ids, store), clock, memory.revoked)
+        self.capabilities = Capabilities(partial(_secret, memory, ids, store), clock, memory.revoked)
         self.backends: Mapping[str, PushBackend] = {}
         self.dispatcher: Dispatcher | None = None
 

@@ -8,7 +8,7 @@ import resource
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from random import SystemRandom
 from typing import Any, Protocol
@@ -45,6 +45,7 @@ from hubd.storing import StoreError
 from hubd.systemd import ServiceManager
 from hubd.taking_up import take_up
 from hubd.tasks import Tasks
+from hubd.trying import say_dev
 
 DRAIN_MOST_S = 3600.0
 """The longest drain_s that the config allows."""
@@ -62,13 +63,19 @@ STOPPED_AT_ONCE = 130
 log = logging.getLogger("hubd")
 
 
+OnReady = Callable[[str, str], None]
+"""Is told where the hub listens, and dev mode's API key."""
+
+
 class Reporter(Pusher, Protocol):
     """A pusher that is told which hub it pushes for, before it has to."""
 
     hub: Hub | None
 
 
-def serve(source: Source, config: Config, dev: bool, pusher: Reporter | None = None) -> int:
+def serve(
+    source: Source, config: Config, dev: bool, pusher: Reporter | None = None, *, on_ready: OnReady | None = None
+) -> int:
     """Run a hub until it is told to stop; gives the exit status. ``source`` is where ``config`` was read from."""
     logs.begin(config.log, harmless=(HttpProcessingError,))
     if dev and not is_loopback(config.server.host):
@@ -78,7 +85,7 @@ def serve(source: Source, config: Config, dev: bool, pusher: Reporter | None = N
     _warn(config, dev)
     with asyncio.Runner() as runner:  # its end waits for what is left running
         try:
-            status = runner.run(Daemon(source, config, dev, pusher).run())
+            status = runner.run(Daemon(source, config, dev, pusher, on_ready).run())
         except (ListenError, PluginError, StoreError) as error:
             what = "the store can't be used: " if isinstance(error, StoreError) else ""
             print(f"hubd: {what}{error}", file=sys.stderr)
@@ -126,8 +133,11 @@ class Daemon:
     ``pusher`` brings notifications to devices.
     """
 
-    def __init__(self, source: Source, config: Config, dev: bool, pusher: Reporter | None = None) -> None:
+    def __init__(
+        self, source: Source, config: Config, dev: bool, pusher: Reporter | None = None, on_ready: OnReady | None = None
+    ) -> None:
         self._pusher = pusher
+        self._on_ready = on_ready
         self._source = source
         self._config = config
         self._dev = dev
@@ -274,7 +284,9 @@ class Daemon:
 
     def _say_ready(self, url: str, dev_key: str) -> None:
         if self._dev:
-            _say_dev(url, dev_key)
+            say_dev(url, dev_key)
+        if self._on_ready is not None:
+            self._on_ready(url, dev_key)
         self._manager.ready(f"listening on {url}")
         self._tasks.start(self._manager.keep_alive(), "watchdog")
         try:
@@ -373,21 +385,3 @@ class Daemon:
 
 def _url(host: str, port: int) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _say_dev(url: str, key: str) -> None:
-    body = '{"to": "user:ada", "notification": {"type": "alert", "title": "It works", "body": "Hello from curl"}}'
-    print(
-        f"""
-  DEV MODE: everybody on this machine may be anybody. Never let others reach it.
-
-  Open the demo, in two browsers or tabs:
-    {url}/demo/?user=ada
-    {url}/demo/?user=bob
-
-  Publish to one of them:
-    curl {url}/api/notifications -H 'Authorization: Bearer {key}' -d '{body}'
-""",
-        file=sys.stderr,
-        flush=True,
-    )

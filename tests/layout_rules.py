@@ -89,6 +89,8 @@ FLOORS = {
     "hubd.server": TOP,
     "hubd.storekeeper": TOP,
     "hubd.systemd": TOP,
+    "hubd.phones": TOP,
+    "hubd.trying": TOP,
     "hubd.testing": TOP,
     # The other side: clients of the API, which know nothing of the hub.
     "hubd.feed": TOP,

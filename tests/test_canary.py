@@ -60,10 +60,10 @@ async def hub(request: pytest.FixtureRequest, tmp_path: Path, postgres: Postgres
     config.write_text(config_text(canaries, secret, digest, request.param))
     database = f"127.0.0.1:{postgres.port}/{postgres.new_database()}"
     environ = environment(
-        HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY=canaries.plain("vapid"),
+        HUBD_PLUGINS__PAGER__VAPID_PRIVATE_KEY=canaries.plain("vapid"),
         HUBD_STORE__URL=f"postgresql://hubd:{canaries.plain('password')}@{database}",
         PYTHONASYNCIODEBUG="1" if request.param == "json" else "",
-        PYTHONPATH=with_plugins(tmp_path, "webpush"),
+        PYTHONPATH=with_plugins(tmp_path, "pager"),
     )
     command = ("-X", "dev", str(ROOT / "tests" / "canary_hub.py"), "serve", "--config", str(config), "--port", "0")
     process = await create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=PIPE, env=environ)

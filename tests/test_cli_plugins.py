@@ -7,14 +7,14 @@ import pytest
 from tests.command import hubd, with_plugins
 from tests.plugin_folders import Folder
 
-OWN = ["proxy_auth", "webhooks"]
+OWN = ["apns", "fcm", "proxy_auth", "webhooks", "webpush"]
 """Those that come with hubd."""
 
 
 @pytest.fixture
 def installed(tmp_path: Path) -> str:
     """A folder for PYTHONPATH in which a distribution with two plugins is installed."""
-    return with_plugins(tmp_path, "webpush", "parrot")
+    return with_plugins(tmp_path, "pager", "parrot")
 
 
 @pytest.fixture
@@ -31,11 +31,11 @@ def test_what_comes_with_hubd() -> None:
 
 
 def test_what_is_installed_and_what_the_config_turns_on(installed: str) -> None:
-    done = hubd("plugins", PYTHONPATH=installed, HUBD_PLUGINS__WEBPUSH__SUBJECT="mailto:a@example.com")
+    done = hubd("plugins", PYTHONPATH=installed, HUBD_PLUGINS__PAGER__SUBJECT="mailto:a@example.com")
     assert (done.code, done.err) == (0, "")
     lines = [line for line in done.out.splitlines() if line.split("  ")[0] not in OWN]
     assert lines == [
-        "webpush  on  hub-extras 1.2  hub_extras:Webpush",
+        "pager  on  hub-extras 1.2  hub_extras:Pager",
         "parrot  off  hub-extras 1.2  hub_extras:Parrot",
     ]
 

@@ -17,9 +17,13 @@ ROOT = Path(__file__).parents[1]
 SOURCES = sorted((ROOT / "hubd").rglob("*.py"))
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 # Parts of what pydantic, PyJWT and aiohttp take and give, in the versions that go with them.
-BROUGHT_ALONG = {"pydantic_core", "annotated_types", "cryptography", "yarl", "multidict"}
-IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyjwt": "jwt"}
-OPTIONAL = PROJECT["optional-dependencies"]["postgres"]
+BROUGHT_ALONG = {
+    *("pydantic_core", "annotated_types", "cryptography", "yarl", "multidict"),
+    *("h2", "hpack", "hyperframe", "http_ece", "py_vapid", "google", "requests"),
+}
+IMPORTED_AS = {"prometheus-client": "prometheus_client", "pyjwt": "jwt", "firebase-admin": "firebase_admin"}
+OPTIONAL = [*PROJECT["optional-dependencies"]["postgres"], *PROJECT["optional-dependencies"]["fcm"]]
+PLUGINS = sorted((ROOT / "plugins").rglob("*.py"))
 """What hubd imports only where the config asks for it."""
 LONGEST_FILE, LONGEST_FUNCTION = 400, 50
 
@@ -51,7 +55,8 @@ def functions(path: Path) -> Iterator[tuple[str, int]]:
 
 def test_what_is_imported_is_declared_and_the_other_way_round() -> None:
     declared = {IMPORTED_AS.get(name, name) for name in map(package_name, [*PROJECT["dependencies"], *OPTIONAL])}
-    assert third_party_imports() - BROUGHT_ALONG - {"pytest"} == declared
+    own = {path.name for path in (ROOT / "plugins").iterdir()}
+    assert third_party_imports([*SOURCES, *PLUGINS]) - own - BROUGHT_ALONG - {"pytest"} == declared
     # Whoever loads this module has it: pytest itself does.
     assert third_party_imports([ROOT / "hubd/pytest_plugin.py"]) == {"pytest"}
     others = [path for path in SOURCES if path.name != "pytest_plugin.py"]
@@ -102,4 +107,4 @@ def test_every_public_make_target_is_in_its_help_and_exists() -> None:
     }
     phony = re.search(r"(?m)^\.PHONY: (.*)$", text)
     assert phony
-    assert set(phony[1].split()) == described | {"node", "chromium", "nginx", "caddy", "cc", "postgres"}
+    assert set(phony[1].split()) == described | {"node", "chromium", "firefox", "nginx", "caddy", "cc", "postgres"}

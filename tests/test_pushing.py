@@ -42,7 +42,7 @@ async def test_what_a_service_says_is_explained() -> None:
         await hub.advance(5)
         told = await hub.handle.explain("n1", "ada")
         assert told is not None and told["milestone"] == "pushed"
-        attempts = [(step["outcome"], step["answer"]) for step in told["steps"] if step["what"] == "attempt"]
+        attempts = [(step["outcome"], step["answer"]) for step in told["steps"] if step["step"] == "attempt"]
         assert attempts == [("later", "503"), ("accepted", "201")]
 
 
@@ -55,7 +55,7 @@ async def test_who_has_only_devices_that_nobody_reaches_has_no_route() -> None:
         assert told is not None and told["milestone"] == "dropped(no_route)" and pushed(hub) == []
 
 
-async def test_gone_ones_are_told_to_plugins_and_not_listed() -> None:
+async def test_gone_ones_are_told_and_not_listed() -> None:
     async with hub_for(Toy) as hub:
         await hub.register("ada", "toy", token="phone")
         hub.plugin.backend.answer = lambda device, push: PushResult(Outcome.GONE, "410")
@@ -89,8 +89,9 @@ async def test_somebody_elses_phone_is_never_pushed_to() -> None:
 async def test_the_secret_is_made_once_and_kept() -> None:
     store = SteeredStore()
     hub, _, _ = make_hub(store=store)
-    (kept,) = store.noted
+    assert store.noted == [], "a hub that pushes nothing needs none"
     text = hub.capabilities.sign("n1", "ada", hub.clock.now() + 60)
+    (kept,) = store.noted
     hub.memory.secrets[SECRET] = kept.value  # type: ignore[union-attr]  # it is the one
     again, _, _ = make_hub(memory=hub.memory, seed=2)
     assert again.capabilities.user_of(text, "n1") == "ada"

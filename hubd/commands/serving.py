@@ -10,7 +10,9 @@ import click
 from hubd.commands.common import Failure, config_option, load, read_or_exit, source_of
 
 if TYPE_CHECKING:
+    from hubd.config import Config
     from hubd.control import RunningHub
+    from hubd.reload import Source
 
 
 @click.command()
@@ -18,9 +20,12 @@ if TYPE_CHECKING:
 @click.option(
     "--dev", is_flag=True, help="For trying things on this machine: ?user=42 is enough, and a key is printed."
 )
+@click.option(
+    "--phones", is_flag=True, help="With --dev: made-up phones of ada and bob, and a line whenever one of them rings."
+)
 @click.option("--host", help="Listen on this address instead of server.host.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Listen on this port instead of server.port; 0: any free.")
-def serve(config_path: Path | None, dev: bool, host: str | None, port: int | None) -> None:
+def serve(config_path: Path | None, dev: bool, phones: bool, host: str | None, port: int | None) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
 
     One line on standard output says where, as soon as it is ready; everything else goes to standard error.
@@ -33,10 +38,34 @@ def serve(config_path: Path | None, dev: bool, host: str | None, port: int | Non
     """
     given = {"server.host": host, "server.port": port}
     source = source_of(config_path, {name: value for name, value in given.items() if value is not None})
+    if phones and not dev:
+        raise click.UsageError("--phones goes with --dev alone: those phones are made up")
     config = load(source)
+    sys.exit(_with_phones(source, config) if phones else _run(source, config, dev))
+
+
+def _run(source: "Source", config: "Config", dev: bool) -> int:
     from hubd.server import serve as run
 
-    sys.exit(run(source, config, dev))
+    if dev:
+        from hubd.trying import with_webpush
+
+        source = with_webpush(source, config)
+        config = load(source)
+    return run(source, config, dev)
+
+
+def _with_phones(source: "Source", config: "Config") -> int:
+    try:
+        from hubd.phones import Phones
+    except ImportError as error:
+        raise Failure(f"--phones needs what isn't installed: {error.name}") from None
+    from hubd.server import serve as run
+    from hubd.trying import with_phones
+
+    with Phones() as phones:
+        source = with_phones(source, phones.tables)
+        return run(source, load(source), dev=True, on_ready=phones.register)
 
 
 @click.command("check-config")

@@ -166,7 +166,9 @@ class Bringing:
                 self._pacing.lines.went(number, key.line, now)
             return
         is_urgent = job.priority is Priority.CRITICAL
-        admitted = self._pacing.admit(backend, number, push, key.line if key.is_out else "", now, is_urgent=is_urgent)
+        line = key.line if key.is_out else ""
+        phone = hash(device.id)
+        admitted = self._pacing.admit(backend, number, push, line, now, is_urgent=is_urgent, phone=phone)
         if isinstance(admitted, Queued):
             self._wait(part, to, number, admitted, now)
             return

@@ -3,7 +3,7 @@
 import base64
 import hmac
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from hubd.clock import Clock
 from hubd.core.channel import is_user_id
@@ -25,15 +25,24 @@ _ENDS_BEFORE = 1 << 40
 class Capabilities:
     """Signs and reads capabilities. Each is good for one user, one notification's id and a time.
 
+    ``secret`` gives what to sign with; it is asked for when it is needed first.
+
     ``revoked``: since when (Unix seconds) each user's older proofs don't count any more; that holds for these, too.
     """
 
-    def __init__(self, secret: bytes, clock: Clock, revoked: Mapping[str, float]) -> None:
-        if len(secret) < SECRET_BYTES:
-            raise ValueError(f"a secret has {SECRET_BYTES} bytes or more")
-        self._secret = secret
+    def __init__(self, secret: Callable[[], bytes], clock: Clock, revoked: Mapping[str, float]) -> None:
+        self._make_secret = secret
+        self._made = b""
         self._clock = clock
         self._revoked = revoked
+
+    @property
+    def _secret(self) -> bytes:
+        if not self._made:
+            self._made = self._make_secret()
+            if len(self._made) < SECRET_BYTES:
+                raise ValueError(f"a secret has {SECRET_BYTES} bytes or more")
+        return self._made
 
     def sign(self, id: str, user: str, until: float) -> str:
         """A capability for the notification with this id, in this user's name, until then (Unix seconds)."""

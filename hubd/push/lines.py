@@ -1,4 +1,4 @@
-"""Who waits for the pace of a device: a line for each, in the order in which they came; one of each is let out at a time.
+"""Who waits for the pace of a device: in lines, in the order in which they came; one of each is let out at a time.
 
 Those who wait are parts' devices like all others; a line has only references to these parts. Who is called off is taken
 out of his part, and passed over when it would be his turn.

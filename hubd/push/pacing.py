@@ -34,23 +34,33 @@ class Pacing:
         return found
 
     def admit(
-        self, backend: PushBackend, device: int, push: Push, line: str, now: float, *, is_urgent: bool = False
+        self,
+        backend: PushBackend,
+        device: int,
+        push: Push,
+        line: str,
+        now: float,
+        *,
+        is_urgent: bool = False,
+        phone: int | None = None,
     ) -> Push | Queued:
         """The push as it may be sent now, or how long it has to wait.
 
-        ``line``: out of which it was let just now; who comes anew has to wait behind those who are there.
+        ``line``: out of which it was let just now; who comes anew has to wait behind those who are there. ``phone``:
+        what stays the same when the device gets another number, with another owner.
         """
+        phone = device if phone is None else phone
         paces = self._of(backend)
         if not paces.is_any and not line:
             return push
-        look = paces.look(device, push, now, is_urgent=is_urgent)
+        look = paces.look(phone, push, now, is_urgent=is_urgent)
         if look.wait_s > 0 or (not line and self.lines.is_there(device, look.line)):
             if not line and self.lines.is_full and not self.lines.is_there(device, look.line):
                 return Queued(max(FULL_S, look.wait_s), "")
             return Queued(look.wait_s, line or look.line)
-        paces.taken(device, look.push, now)
+        paces.taken(phone, look.push, now)
         if line:
-            after = paces.look(device, push, now, is_urgent=is_urgent)
+            after = paces.look(phone, push, now, is_urgent=is_urgent)
             self.lines.went(device, line, now + after.wait_s + _YIELD * after.interval_s)
         return look.push
 

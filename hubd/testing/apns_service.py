@@ -1,7 +1,8 @@
 """A stand-in for Apple's push service, on loopback: TLS, HTTP/2, provider tokens; it refuses what APNs would refuse.
 
-``async with ApnsService() as service:`` and then ``hub_for(Apns, {"apps": [service.app()]})``. What it took is in
-``service.pushes``; ``service.script`` makes it answer whatever a test wants.
+``async with ApnsService(clock=clock) as service:`` and then ``hub_for(Apns, {"apps": [service.app()]}, clock=clock)``,
+for a provider token has a date in it. What it took is in ``service.pushes``; ``service.script`` makes it answer
+whatever a test wants.
 """
 
 import asyncio

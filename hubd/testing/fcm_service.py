@@ -157,6 +157,8 @@ class FcmService:
         self.token_script: Callable[[], FcmAnswer | Mishap | None] = lambda: None
         """The same for the token endpoint."""
         self.token_delay_s = 0.0
+        self.on_push: Callable[[FcmPush], None] = lambda push: None
+        """Called with each message that is taken."""
         self._runner: web.AppRunner | None = None
         self._port = 0
         self._over = asyncio.Event()
@@ -283,6 +285,7 @@ class FcmService:
             if (refused := self._count(message, token)) is not None:
                 return refused
             self.pushes.append(FcmPush(token, message, self._clock.monotonic(), self.project))
+            self.on_push(self.pushes[-1])
         return FcmAnswer(200, orjson.dumps({"name": name}))
 
     def _count(self, message: dict[str, Any], token: str) -> FcmAnswer | None:

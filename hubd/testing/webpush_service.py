@@ -10,9 +10,7 @@ It runs on 127.0.0.1, is as strict as the strictest of the real ones, and can be
 
 import asyncio
 import os
-import re
 import ssl
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -20,26 +18,18 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Self
 
-import http_ece
-import jwt
 import orjson
 from aiohttp import web
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    EllipticCurvePrivateKey,
-    EllipticCurvePublicKey,
-    generate_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from hubd.clock import Clock, SystemClock
+from hubd.testing.webpush_checks import Refused, base64url, checked_claims, checked_headers, decrypted
 
 BODY_BYTES = 4096
-LONGEST_EXP_S = 24 * 3600
-_URGENCIES = ("very-low", "low", "normal", "high")
-_TOPIC = re.compile("[A-Za-z0-9_-]{1,32}")
-_VAPID = re.compile(r"vapid +(?:t=([^, ]+), *k=([^, ]+)|k=([^, ]+), *t=([^, ]+))", re.IGNORECASE)
+"""RFC 8030 section 7.2: no service may take less."""
+WAITING = 100
+"""So many pushes wait for one browser, the youngest."""
 
 
 class Fault(Enum):
@@ -74,14 +64,8 @@ class ArrivedPush:
     claims: dict[str, Any]
     size: int
     """Bytes of the encrypted body."""
-
-
-class Refused(Exception):
-    """Why the service doesn't take a push, and with which status."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
+    at: float = 0.0
+    """When it came, in Unix seconds."""
 
 
 class _Subscription:
@@ -97,11 +81,15 @@ class _Subscription:
 class WebPushService:
     """The service. ``pushes`` are those that arrived, in order; ``refused`` why others weren't taken.
 
-    ``tls`` makes it speak https; ``clock`` is for judging signatures.
+    ``tls`` makes it speak https; ``clock`` is for judging signatures, and how long what waits is kept. A body of more
+    than ``body_bytes`` is too large for it.
     """
 
-    def __init__(self, *, tls: ssl.SSLContext | None = None, clock: Clock | None = None) -> None:
+    def __init__(
+        self, *, tls: ssl.SSLContext | None = None, clock: Clock | None = None, body_bytes: int = BODY_BYTES
+    ) -> None:
         self._tls = tls
+        self.body_bytes = body_bytes
         self._clock = clock or SystemClock()
         self._subscriptions: dict[str, _Subscription] = {}
         self._runner: web.AppRunner | None = None
@@ -140,7 +128,7 @@ class WebPushService:
         id = f"s{len(self._subscriptions) + 1}-{os.urandom(8).hex()}"
         made = self._subscriptions[id] = _Subscription(application_server_key)
         point = made.private.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        keys = {"p256dh": _base64url(point), "auth": _base64url(made.auth)}
+        keys = {"p256dh": base64url(point), "auth": base64url(made.auth)}
         return {"endpoint": f"{self.url}/push/{id}", "expirationTime": None, "keys": keys}
 
     def unsubscribe(self, endpoint: str) -> None:
@@ -157,7 +145,8 @@ class WebPushService:
         found.is_away = False
         waiting, found.waiting = found.waiting, []
         for push in waiting:
-            self._deliver(push)
+            if self._clock.now() <= push.at + push.ttl_s:
+                self._deliver(push)
 
     # What a test wants to go wrong
 
@@ -192,7 +181,7 @@ class WebPushService:
         if found.is_away:
             found.waiting = [one for one in found.waiting if one.topic is None or one.topic != push.topic]
             if push.ttl_s:  # else it is now or never
-                found.waiting.append(push)
+                found.waiting = [*found.waiting, push][-WAITING:]
         else:
             self._deliver(push)
         return web.Response(status=201, headers={"Location": f"{self.url}/message/1", "TTL": str(push.ttl_s)})
@@ -215,65 +204,16 @@ class WebPushService:
     def _read(self, request: web.Request, found: _Subscription, body: bytes) -> ArrivedPush:
         """What a browser gets of it; ``Refused`` as a strict service refuses."""
         headers = request.headers
-        ttl = headers.get("TTL", "")
-        if not (ttl.isascii() and ttl.isdigit()):  # RFC 8030 section 5.2
-            raise Refused(400, "TTL is missing or no number")
-        urgency = headers.get("Urgency", "normal")
-        if urgency not in _URGENCIES:
-            raise Refused(400, "there is no such Urgency")
-        topic = headers.get("Topic")
-        if topic is not None and _TOPIC.fullmatch(topic) is None:
-            raise Refused(400, "Topic has up to 32 characters of base64url")
-        if len(body) > BODY_BYTES:
+        ttl_s, urgency, topic = checked_headers(headers)
+        if len(body) > self.body_bytes:
             raise Refused(413, "the body is too long")
-        claims = self._claims(headers.get("Authorization"), found)
-        if headers.get("Content-Encoding") != "aes128gcm":
-            raise Refused(415, "Content-Encoding is not aes128gcm")
-        data = _decrypted(body, found)
-        with suppress(orjson.JSONDecodeError):
-            data = orjson.loads(data)
-        return ArrivedPush(f"{self.url}{request.path}", data, int(ttl), urgency, topic, claims, len(body))
-
-    def _claims(self, header: str | None, found: _Subscription) -> dict[str, Any]:
-        """What the application's signature says (RFC 8292 sections 2 and 4.2)."""
-        if header is None:
-            if found.key is None:
-                return {}
-            raise Refused(401, "this subscription asks for a signature")
-        match = _VAPID.fullmatch(header)
-        if match is None:
-            raise Refused(401, "the Authorization header is no vapid one")
-        token, key = (match[1], match[2]) if match[1] else (match[4], match[3])
-        if found.key is not None and key.rstrip("=") != found.key:
-            raise Refused(403, "it is signed with another key than this subscription was made with")
-        try:
-            point = EllipticCurvePublicKey.from_encoded_point(SECP256R1(), _from_base64url(key))
-            options: Any = {"verify_exp": False, "verify_aud": False, "require": ["aud", "exp"]}
-            claims: dict[str, Any] = jwt.decode(token, point, algorithms=["ES256"], options=options)
-        except (ValueError, jwt.InvalidTokenError) as error:
-            raise Refused(403, f"the signature is no good: {type(error).__name__}") from None
-        now = self._clock.now()
-        if claims["aud"] != self.url:
-            raise Refused(403, "it is signed for another service")
-        if not isinstance(claims["exp"], int) or not now < claims["exp"] <= now + LONGEST_EXP_S:
-            raise Refused(403, "its time is over, or more than 24 hours")
-        if not str(claims.get("sub", "")).startswith(("mailto:", "https:")):
-            raise Refused(403, "there is nobody to write to")
-        return claims
-
-
-def _decrypted(body: bytes, found: _Subscription) -> bytes:
-    try:
-        data: bytes = http_ece.decrypt(body, private_key=found.private, auth_secret=found.auth, version="aes128gcm")
-    except (http_ece.ECEException, InvalidTag, ValueError, IndexError):
-        # A real service can't see this; the browser would drop it without a word.
-        raise Refused(400, "the browser can't decrypt it") from None
-    return data
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
-
-
-def _from_base64url(text: str) -> bytes:
-    return urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        claims = checked_claims(headers.get("Authorization"), self.url, self._clock.now(), found.key)
+        data: Any = None
+        if body:  # else it only wakes the browser
+            if headers.get("Content-Encoding") != "aes128gcm":
+                raise Refused(415, "Content-Encoding is not aes128gcm")
+            data = decrypted(body, found.private, found.auth)
+            with suppress(orjson.JSONDecodeError):
+                data = orjson.loads(data)
+        endpoint = f"{self.url}{request.path}"
+        return ArrivedPush(endpoint, data, ttl_s, urgency, topic, claims, len(body), self._clock.now())

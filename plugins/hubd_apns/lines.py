@@ -53,11 +53,22 @@ class Lines:
         self._tokens: dict[tuple[str, str, bytes], ProviderTokens] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
         self._lock = asyncio.Lock()
+        self._connected_before = 0
 
     @property
     def pools(self) -> list[HardenedPool]:
         """Those that there are."""
         return [line.pool for line in self._lines.values()]
+
+    @property
+    def connected(self) -> int:
+        """How many connections there have been."""
+        return self._connected_before + sum(pool.connected for pool in self.pools)
+
+    @property
+    def open(self) -> int:
+        """How many are open now."""
+        return sum(pool.open for pool in self.pools)
 
     @property
     def signed(self) -> int:
@@ -106,6 +117,7 @@ class Lines:
         gone = [self._lines.pop(place) for place in list(self._lines) if place not in wanted]
         for line in self._lines.values():
             line.pool.timeout_s, line.pool.connect_timeout_s = config.timeout_s, config.connect_timeout_s
+        self._connected_before += sum(line.pool.connected for line in gone)
         if gone:
             self._hub.start(_close([line.pool for line in gone], config.timeout_s), "closes connections")
 

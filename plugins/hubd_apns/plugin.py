@@ -5,8 +5,11 @@ from typing import TYPE_CHECKING
 from hubd.plugin import PluginHub, PushBackend, hookimpl
 from hubd_apns.backend import ApnsBackend
 from hubd_apns.config import ApnsConfig
+from hubd_apns.counts import Counts
 
 if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
     from hubd_apns.lines import Lines
 
 
@@ -24,6 +27,11 @@ class Apns:
     def hubd_push_backends(self) -> list[PushBackend]:
         """The one for the platform `apns`."""
         return [self.backend]
+
+    @hookimpl
+    def hubd_register_metrics(self, registry: "CollectorRegistry") -> None:
+        """Show what is counted."""
+        registry.register(Counts(lambda: self.lines))
 
     @hookimpl
     def hubd_startup(self, hub: PluginHub) -> None:

@@ -38,9 +38,14 @@ class HardenedPool(APNsKeyConnectionPool):
         self.connect_timeout_s = connect_timeout_s
         self.connected = 0
         """How many connections there have been."""
-        self._open: dict[HardenedConnection, None] = {}
+        self._living: dict[HardenedConnection, None] = {}
         self._failed_at = float("-inf")
         self._failure = ""
+
+    @property
+    def open(self) -> int:
+        """How many connections are open, those that are going away included."""
+        return len(self._living)
 
     async def send_notification(self, request: NotificationRequest) -> ApnsResult:
         """Send an `ApnsRequest`; `Lost` when there is no answer within the time that it has."""
@@ -78,8 +83,8 @@ class HardenedPool(APNsKeyConnectionPool):
         try:
             async with asyncio.timeout(self.connect_timeout_s):
                 await self.loop.create_connection(lambda: connection, self.host, self.port, ssl=self.ssl_context)
-                self._open[connection] = None
-                connection.lost.add_done_callback(lambda lost: self._open.pop(connection, None))
+                self._living[connection] = None
+                connection.lost.add_done_callback(lambda lost: self._living.pop(connection, None))
                 await connection.opened
         except BaseException:
             connection.break_off()
@@ -93,12 +98,12 @@ class HardenedPool(APNsKeyConnectionPool):
 
     async def close_within(self, seconds: float) -> None:
         """Close everything: what is under way has so long."""
-        still_open = list(self._open)
+        still_open = list(self._living)
         for connection in still_open:
             connection.close()
         if still_open:
             await asyncio.wait([connection.lost for connection in still_open], timeout=seconds)
-        for connection in list(self._open):
+        for connection in list(self._living):
             connection.break_off()
 
 

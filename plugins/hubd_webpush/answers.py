@@ -35,12 +35,13 @@ def result_of(status: int, headers: Mapping[str, str], now: float) -> PushResult
     return PushResult(Outcome.REFUSED, reason)
 
 
-def failed(reason: str) -> PushResult:
+def failed(reason: str, *, is_shared: bool) -> PushResult:
     """The call failed on its way; ``reason`` is one of the few words of ``EgressFailed``.
 
-    It makes everybody wait, unless it says nothing about the service.
+    It makes everybody wait, unless it says nothing about the service: where many hosts share a name (``is_shared``),
+    this one may be made up by whoever registered it.
     """
-    return PushResult(Outcome.LATER, reason, for_all=reason not in NOT_ABOUT_THE_SERVICE)
+    return PushResult(Outcome.LATER, reason, for_all=not is_shared and reason not in NOT_ABOUT_THE_SERVICE)
 
 
 def retry_after_s(text: str, now: float) -> float | None:

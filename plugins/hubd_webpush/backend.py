@@ -125,7 +125,7 @@ class WebPushBackend:
             if answer.status == TOO_LARGE and smaller >= LEAST:
                 answer = await self._post(device, push, origin, key, payload_of(push, smaller))
         except EgressFailed as failure:
-            return failed(failure.reason)
+            return failed(failure.reason, is_shared=origin.is_shared)
         except EgressRefused:
             return PushResult(Outcome.REFUSED, "not allowed")
         return result_of(answer.status, answer.headers, self._clock.now())

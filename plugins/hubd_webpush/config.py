@@ -13,7 +13,7 @@ from hubd_webpush.services import SERVICES
 OLD_KEYS = 5
 HOSTS = 100
 DATA_BYTES = 3990
-"""What is left of the 4,096 bytes that every service takes (RFC 8030 section 7.2), rounded: encrypted it is 103 more."""
+"""What is left of the 4,096 bytes that every service takes (RFC 8030 section 7.2): encrypted it is 103 more."""
 
 
 def _subject(text: str) -> str:

@@ -33,6 +33,12 @@ class VapidKey:
     def __repr__(self) -> str:
         return f"VapidKey({self.id})"
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, VapidKey) and self.public == other.public
+
+    def __hash__(self) -> int:
+        return hash(self.public)
+
 
 def key_id(point: bytes) -> str:
     """A short name for a public key."""

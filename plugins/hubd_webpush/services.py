@@ -11,8 +11,8 @@ from hubd.plugin import EgressRefused, check_url
 SERVICES = ("googleapis.com", "push.services.mozilla.com", "push.apple.com", "notify.windows.com")
 """The hosts of the push services of browsers, and all under them."""
 HOSTS = frozenset({"fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com"})
-"""Those that browsers really name. Each is paced by itself; others of a service share its name, so that whoever makes
-up hosts under it makes no more destinations, and disturbs none of these."""
+"""Those that browsers really name. Each is paced by itself; others of a service share its name, so that whoever makes up
+hosts under it makes no more destinations, and disturbs none of these."""
 ORIGINS = 1000
 _HTTPS = 443
 
@@ -20,14 +20,15 @@ _HTTPS = 443
 class Origin(NamedTuple):
     """A push service, as far as its address says.
 
-    ``name`` is what its pace is counted by, ``audience`` whom signatures are for (RFC 8292 section 2), ``why_not`` why
-    it isn't called (None: it may be).
+    ``name`` is what its pace is counted by, ``is_shared`` whether other hosts go by it, too; ``audience`` whom signatures
+    are for (RFC 8292 section 2); ``why_not`` why it isn't called (None: it may be).
     """
 
     name: str
-    audience: str
-    is_fcm: bool
-    why_not: str | None
+    audience: str = ""
+    is_shared: bool = False
+    is_fcm: bool = False
+    why_not: str | None = None
 
 
 class Services:
@@ -51,17 +52,16 @@ class Services:
 
     def origin_of(self, endpoint: str) -> Origin:
         """The service of an endpoint that was taken once; whether it may be called is judged by the options of now."""
-        parts = urlsplit(endpoint)
-        origin = self._known.get(parts[:2])
-        if origin is None:
-            try:
-                origin = self._judged(check_url(endpoint, self._allow_hosts))
-            except EgressRefused as refused:
-                origin = Origin("refused", "", is_fcm=False, why_not=str(refused))
-            if len(self._known) >= ORIGINS:
-                self._known.clear()
-            self._known[parts[:2]] = origin
-        return origin
+        try:
+            parts = urlsplit(endpoint)
+            origin = self._known.get(parts[:2])
+            if origin is None:
+                if len(self._known) >= ORIGINS:
+                    self._known.clear()
+                origin = self._known[parts[:2]] = self._judged(check_url(endpoint, self._allow_hosts))
+            return origin
+        except ValueError as error:  # EgressRefused, too
+            return Origin("refused", why_not=str(error))
 
     def _judged(self, url: URL) -> Origin:
         host = (url.raw_host or "").lower()
@@ -73,7 +73,7 @@ class Services:
         elif listed is None and url.port != _HTTPS:
             why_not = "a push service is called by https on port 443"
         name = host if host in HOSTS else service or listed or "refused"
-        return Origin(name, str(url.origin()), is_fcm=service == "googleapis.com", why_not=why_not)
+        return Origin(name, str(url.origin()), name != host, service == "googleapis.com", why_not)
 
 
 def _is_allowed(url: URL, entry: str) -> bool:

@@ -21,8 +21,8 @@ def check_subscription(
     """The subscription as it is kept, or a ``Problem`` that names everything that is wrong.
 
     ``known_keys`` are the hub's by their ids; a browser that names none is taken to have subscribed with the
-    ``current`` one. Kept are the ``endpoint``, the ``keys``, the id of the hub's key as ``vapid``, and whether the browser
-    ``said`` so.
+    ``current`` one. Kept are the ``endpoint``, the ``keys``, the id of the hub's key as ``vapid``, and whether the
+    browser ``said`` so.
     """
     errors = [*_wrong(fields, services)]
     vapid, given = current, fields.get("applicationServerKey")

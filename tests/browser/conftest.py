@@ -101,6 +101,7 @@ class Chromium:
         self._http = aiohttp.ClientSession()
         self._socket = await self._http.ws_connect(line.decode().split()[-1], max_msg_size=0)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self.events: list[dict[str, Any]] = []
         self._reading = asyncio.create_task(self._read())
         self._number = 0
 
@@ -109,6 +110,8 @@ class Chromium:
             answer = json.loads(message.data)
             if (waiting := self._answers.pop(answer.get("id", 0), None)) is not None:
                 waiting.set_result(answer)
+            elif "method" in answer:
+                self.events.append(answer)
 
     async def call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         """One command and its result."""

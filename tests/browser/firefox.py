@@ -91,8 +91,8 @@ class Firefox:
         ]
         (profile / "user.js").write_text("\n".join(lines))
         self._process = await asyncio.create_subprocess_exec(
-            program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0", "about:blank",
-            stderr=-1, stdout=asyncio.subprocess.DEVNULL,
+            program, "--headless", "--no-remote", "--profile", str(profile), "--remote-debugging-port", "0",
+            "about:blank", stderr=-1, stdout=asyncio.subprocess.DEVNULL,
             env=os.environ | {"HOME": str(profile), "MOZ_DISABLE_CONTENT_SANDBOX": "1"},
         )  # fmt: skip
         assert self._process.stderr is not None

@@ -6,7 +6,7 @@ import pytest
 
 from hubd.core.milestones import ACKED, LIVE_SENT, PENDING, PUSHED, dropped, held
 from hubd.core.notification import Persistence, Priority
-from hubd.core.record import FACTS, STEPS, Record
+from hubd.core.record import FACTS, STEPS, Record, Step
 from hubd.core.stored import Fact
 from hubd.core.users import NOBODY, UserSet
 from hubd.core.verdict import Way, digest, drop, hold
@@ -18,6 +18,10 @@ def made(*everybody: int, **more: Any) -> Record:
 
 
 # --- Steps
+
+
+def numbers_of(step: Step) -> list[int]:
+    return [step.users] if isinstance(step.users, int) else list(step.users or ())
 
 
 def test_steps_are_kept_one_by_one_and_then_with_others_of_their_kind() -> None:
@@ -40,6 +44,37 @@ def test_what_has_no_other_of_its_kind_is_kept_all_the_same() -> None:
     record.note(WALL, "retracted", None)
     record.note(WALL, "pushed", users(1))
     assert [step.what for step in record.steps[-2:]] == ["retracted", "pushed"]
+
+
+def test_no_answer_of_a_push_service_gets_lost_among_many() -> None:
+    record = made(*range(1, 2001))
+    texts = ["fake later 503", "fake later 429", "fake gone 410", "fake accepted 201"]
+    for number in range(2000):
+        record.note_attempt(WALL + number, users(number + 1), texts[min(3, number // 450)])
+    assert len(record.steps) == STEPS + 3
+    for place, text in enumerate(texts):
+        seen = [step for step in record.steps if step.detail == text]
+        first, last = 1 + 450 * place, 450 * (place + 1) if place < 3 else 2000
+        assert {number for step in seen for number in numbers_of(step)} == set(range(first, last + 1))
+        assert seen[-1].until == WALL + last - 1
+
+
+def test_answers_that_are_all_different_are_bounded() -> None:
+    record = made(1)
+    for number in range(5000):
+        record.note_attempt(WALL + number, users(1), f"fake later {number}")
+    assert len(record.steps) == 2 * STEPS
+    assert (record.steps[-1].detail, record.steps[-1].until) == ("", WALL + 4999)
+
+
+def test_very_many_pushes_that_the_store_tells_of_keep_their_words() -> None:
+    facts = [("pushed", [number + 1], f"fake {200 + number % 3}") for number in range(3 * STEPS)]
+    record = folded(*facts)
+    found = {step.detail: set() for step in record.steps}
+    for step in record.steps:
+        found[step.detail] |= set(numbers_of(step))
+    assert found == {f"fake {200 + rest}": set(range(rest + 1, 3 * STEPS + 1, 3)) for rest in range(3)}
+    assert len(record.steps) <= STEPS + 3
 
 
 def test_its_memory_is_counted_with_all_others() -> None:

@@ -3,16 +3,21 @@
 import asyncio
 import random
 import time
+from base64 import urlsafe_b64decode
 from collections import defaultdict
+from math import inf
 from typing import Any, NamedTuple
 
 import aiohttp
 
+from hubd.push import capability
 from hubd.testing.webpush_service import ArrivedPush, Fault, Scripted, WebPushService
 from tests.crash.lives import Lives
 
 AGAIN_S = 0.02
-REGISTERED = 40
+UNDER_WAY_S = 3.0
+"""How long a push may have been under way to a busy process when it was no longer wanted."""
+REGISTERED = 25
 """So many browsers are registered besides those that everybody has from the beginning."""
 _FAULTS: tuple[Scripted | Fault, ...] = (
     Scripted(429, {"Retry-After": "1"}),
@@ -23,7 +28,7 @@ _FAULTS: tuple[Scripted | Fault, ...] = (
 
 
 class Arrival(NamedTuple):
-    """A push that the service took, for the browser that its user has from the beginning."""
+    """A push that the service took for one of a user's browsers."""
 
     at: float
     """Monotonic seconds."""
@@ -42,7 +47,9 @@ class Browsers:
         self._service = service
         self._session = session
         self._key = ""
-        self._home: dict[str, str] = {}
+        self._home: set[str] = set()
+        self._owners: dict[str, list[tuple[str, float]]] = defaultdict(list)
+        """Whose each endpoint was, and until when; the last one may still be on his way."""
         self._registered: dict[str, tuple[dict[str, Any], str, str]] = {}
         self._seen: dict[tuple[str, str], tuple[str | None, dict[str, Any]]] = {}
         self.arrivals: list[Arrival] = []
@@ -59,21 +66,24 @@ class Browsers:
         for user in users:
             subscription = self._service.subscribe(self._key)
             await self._register(subscription, user)
-            self._home[subscription["endpoint"]] = user
+            self._home.add(subscription["endpoint"])
             faults = [self._dice.choice(_FAULTS) for _ in range(3)]
             self._service.answer(subscription["endpoint"], *faults)
 
     def _on_push(self, push: ArrivedPush) -> None:
         data = dict(push.data)
-        id, capability = data["id"], data.pop("hub_capability")
+        id, proof = data["id"], data.pop("hub_capability")
         before = self._seen.setdefault((id, push.endpoint), (push.topic, data))
         if before[1] is not data:
             self.repeats += 1
         if before != (push.topic, data):
             self.wrong.append(f"{id} was pushed as {before} and then as {(push.topic, data)}")
-        if (user := self._home.get(push.endpoint)) is not None:
-            self.arrivals.append(Arrival(time.monotonic(), id, user))
-            self.capabilities.setdefault((id, user), capability)
+        now, user = time.monotonic(), _user_in(proof)
+        self.arrivals.append(Arrival(now, id, user))
+        self.capabilities.setdefault((id, user), proof)
+        owners = self._owners[push.endpoint]
+        if not any(owner == user and now <= until + UNDER_WAY_S for owner, until in owners):
+            self.wrong.append(f"{id} of {user} came to a browser of {owners}, {now}")
 
     # Registering
 
@@ -93,9 +103,12 @@ class Browsers:
                 await self._drop(endpoint)
 
     async def _register(self, subscription: dict[str, Any], user: str) -> None:
+        owners = self._owners[subscription["endpoint"]]
+        owners.append((user, inf))
         while True:
             status, body = await self._ask("POST", "/api/push-subscriptions", user, subscription)
             if status in (200, 201):
+                self._end(owners[:-1], owners)
                 self._registered[subscription["endpoint"]] = subscription, user, body["id"]
                 return
             await asyncio.sleep(AGAIN_S)
@@ -105,6 +118,11 @@ class Browsers:
         while (await self._ask("DELETE", f"/api/devices/{id}", user, None))[0] not in (204, 404):
             await asyncio.sleep(AGAIN_S)
         del self._registered[endpoint]
+        self._end(owners := self._owners[endpoint], owners)
+
+    def _end(self, over: list[tuple[str, float]], owners: list[tuple[str, float]]) -> None:
+        """From now on it isn't theirs."""
+        owners[: len(over)] = [(user, min(until, time.monotonic())) for user, until in over]
 
     async def _ask(self, method: str, path: str, user: str, body: Any) -> tuple[int, Any]:
         """0: nobody answered."""
@@ -130,9 +148,15 @@ class Browsers:
             found = {device["id"] for device in body["devices"]}
             if found != expected[user]:
                 self.wrong.append(f"{user} has the devices {sorted(found)}, and should have {sorted(expected[user])}")
-        for (id, user), capability in list(self.capabilities.items())[:3]:
-            headers = {"Authorization": f"Bearer {capability}"}
+        for (id, user), proof in list(self.capabilities.items())[:3]:
+            headers = {"Authorization": f"Bearer {proof}"}
             url = f"{self._lives.address}/api/acks"
             async with self._session.post(url, json={"ids": [id]}, headers=headers) as answer:
                 if answer.status != 200:
                     self.wrong.append(f"the ack of {id} by what {user} got with it was answered {answer.status}")
+
+
+def _user_in(proof: str) -> str:
+    """In whose name a capability is."""
+    data = urlsafe_b64decode(proof.removeprefix(capability.PREFIX) + "==")
+    return data[capability._MAC_BYTES + capability._TIMES.size :].decode()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hubd.commands.common import source_of
 from hubd.config import load_config
+from hubd.hooks.catalog import Catalog
 from hubd.server import serve
 from tests.crash import plants
 from tests.pushing_daemon import watch_pushes
@@ -31,7 +32,7 @@ def run(config: Path, pushes: Path) -> int:
     """Be a daemon."""
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     watch_pushes(pushes)
-    return serve(source_of(config), load_config(config, {}), False)
+    return serve(source_of(config), load_config(config, {}, {}, Catalog), False)
 
 
 def wait(pid: int) -> int:

@@ -46,6 +46,7 @@ retry_first_s = 0.2
 retry_longest_s = 1
 [plugins.webpush]
 vapid_private_key_file = "vapid.pem"
+subject = "mailto:ops@example.com"
 allow_hosts = ["127.0.0.1"]
 """
 

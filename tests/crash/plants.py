@@ -7,6 +7,8 @@ from typing import Any
 import hubd.server
 from hubd.core.stored import Lane
 from hubd.hub import Hub
+from hubd.push.bringing import Bringing
+from hubd.push.device_writes import DeviceWrites
 from hubd.store.links import SqliteLink
 from hubd.store.sql_store import SqlStore
 
@@ -58,9 +60,33 @@ def forgets_what_is_open() -> None:
     hubd.server.take_up = take_up_nothing  # type: ignore[attr-defined]
 
 
+def registers_early() -> None:
+    """A device is confirmed before its commit."""
+
+    async def write_later(writes: DeviceWrites, id: str, write: Any) -> None:
+        assert writes._store is not None
+        writes._store.note(write)
+
+    _slow_disk()
+    DeviceWrites.write = write_later  # type: ignore[method-assign]
+
+
+def counts_as_pushed_early() -> None:
+    """A push counts as one that a service took as soon as it is begun."""
+    send = Bringing._send
+
+    async def send_hopefully(bringing: Bringing, backend: Any, device: Any, push: Any, sent: Any) -> None:
+        bringing._told.accepted(sent.job.record, sent.user, "hope")
+        await send(bringing, backend, device, push, sent)
+
+    Bringing._send = send_hopefully  # type: ignore[method-assign]
+
+
 PLANTS: dict[str, Callable[[], None]] = {
     "publishes_early": publishes_early,
     "acks_early": acks_early,
     "forgets_what_is_open": forgets_what_is_open,
+    "registers_early": registers_early,
+    "counts_as_pushed_early": counts_as_pushed_early,
     "slow_disk": _slow_disk,
 }

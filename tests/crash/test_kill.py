@@ -15,14 +15,12 @@ import pytest
 
 from hubd.core.stored import Kept
 from hubd.testing.webpush_service import WebPushService
-from tests.crash.browsers import Arrival, Browsers
+from tests.crash.browsers import UNDER_WAY_S, Arrival, Browsers
 from tests.crash.crowd import Crowd, Diary
 from tests.crash.lives import Lives, Push
 from tests.crash.seed import HOW_TO_REPEAT, SEED
 from tests.store.store_world import opened
 
-UNDER_WAY_S = 3.0
-"""How long a push may have been under way to a busy process when its user's ack was answered."""
 REPEATS = 40
 """So many of the accepted ones are published once more at the end."""
 
@@ -85,7 +83,7 @@ def broken(outcome: Outcome) -> list[str]:
     for id, rows in outcome.rows.items():
         if len(rows) != 1:
             wrong.append(f"{id} is stored {len(rows)} times")
-    wrong += [f"{id} never reached {user}" for id, user in unpushed(diary, outcome.arrivals)]
+    wrong += [f"{id} never reached {user}: {_story(outcome, id)}" for id, user in unpushed(diary, outcome.arrivals)]
     for arrival in outcome.arrivals:
         acked_at = diary.acked.get((arrival.id, arrival.user))
         if acked_at is not None and arrival.at > acked_at + UNDER_WAY_S:
@@ -222,6 +220,8 @@ async def test_a_slow_disk_breaks_no_promise(sqlite_url: str, tmp_path: Path) ->
         ("publishes_early", "is stored 0 times"),
         ("acks_early", "the ack of"),
         ("forgets_what_is_open", "never reached"),
+        pytest.param("registers_early", "has the devices", marks=pytest.mark.long),
+        ("counts_as_pushed_early", "never reached"),
     ],
 )
 async def test_what_would_be_wrong_is_found_out(plant: str, found: str, tmp_path: Path) -> None:

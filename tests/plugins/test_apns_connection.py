@@ -1,6 +1,7 @@
 """The client against each thing that breaks aioapns as it is: the one breaks, the other doesn't."""
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NamedTuple
@@ -73,7 +74,7 @@ async def ours(timeout_s: float = WAIT_S, **options: Any) -> AsyncIterator[Ours]
         pool = HardenedPool("127.0.0.1", service.port, tokens, context, timeout_s=timeout_s, connect_timeout_s=WAIT_S)
         yield Ours(service, pool, tokens)
         await pool.close_within(WAIT_S)
-        assert not pool._open
+        assert pool.open == 0
 
 
 async def hangs(sending: Awaitable[Any]) -> bool:
@@ -302,7 +303,7 @@ async def test_ours_gets_what_was_taken_before_a_goaway_and_connects_anew() -> N
         world.service.script = lambda push: None
         assert [one.status for one in await world.send_many(20)] == ["200"] * 20
         assert world.service.connected == 2
-        await world.until(lambda: len(world.pool._open) == 1)
+        await world.until(lambda: world.pool.open == 1)
 
 
 async def test_who_waits_for_his_turn_moves_to_the_next_connection() -> None:
@@ -349,24 +350,39 @@ async def test_a_service_that_nobody_vouches_for_is_not_talked_to() -> None:
         assert str(got) == "tls" and not stranger.pushes and not stranger.refused
 
 
+@asynccontextmanager
+async def mute(tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+    """A server that takes connections and says nothing: its port."""
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda reader, writer: writers.append(writer), "127.0.0.1", 0, ssl=tls)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for writer in writers:
+        writer.transport.abort()
+    await server.wait_closed()
+    await asyncio.sleep(0.05)
+
+
 async def test_a_service_without_http2_is_not_talked_to() -> None:
-    async with ours() as world:
-        context = world.service.authority.server_context("http/1.1")
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0, ssl=context)
-        world.pool.port = server.sockets[0].getsockname()[1]
+    async with ours() as world, mute(world.service.authority.server_context("http/1.1")) as world.pool.port:
         (got,) = await world.send_many(1)
         assert str(got) in ("no_http2", "tls")
-        server.close()
 
 
 async def test_a_service_that_says_nothing_at_all_is_given_up() -> None:
-    async with ours() as world:
-        server = await asyncio.start_server(lambda reader, writer: None, "127.0.0.1", 0)
-        world.pool.port = server.sockets[0].getsockname()[1]
+    async with ours() as world, mute() as world.pool.port:
         world.pool.connect_timeout_s = 0.2
         got = await world.send_many(5)
         assert {str(one) for one in got} == {"timeout"} and all(isinstance(one, Unreachable) for one in got)
-        server.close()
+
+
+async def test_one_that_says_nothing_after_tls_is_given_up() -> None:
+    async with ours() as world, mute(world.service.authority.server_context("h2")) as world.pool.port:
+        world.pool.connect_timeout_s = 0.5
+        (got,) = await world.send_many(1)
+        assert str(got) == "timeout" and isinstance(got, Unreachable)
+        assert world.pool.connections == []
+        await world.until(lambda: world.pool.open == 0)
 
 
 GARBAGE = {

@@ -114,10 +114,12 @@ class Day:
         async def all_of_it() -> None:
             await asyncio.gather(*work)
 
-        self.world.loop.run_until_complete(all_of_it())
-        self.world.run(rest_s)
+        try:
+            self.world.loop.run_until_complete(all_of_it())
+            self.world.run(rest_s)
+        finally:
+            self.world.close()
         assert self.service.exceeded == []
-        self.world.close()
 
     def pushes(self, user: str) -> dict[str, FcmPush]:
         """What the service took for a user, by id."""

@@ -1,58 +1,9 @@
 """From a registration to a decrypted push, through the whole hub and a push service that checks what it gets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import pytest
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-from hubd.testing import PluginWorld, hub_for
-from hubd.testing.webpush_service import WebPushService
-from hubd_webpush import WebPush
-
-
-def pem() -> str:
-    key = generate_private_key(SECP256R1())
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-
-
-class World:
-    """A hub that pushes by Web Push, and the service."""
-
-    def __init__(self, hub: PluginWorld, service: WebPushService) -> None:
-        self.hub = hub
-        self.service = service
-
-    async def key(self) -> str:
-        answer = await self.hub.request("GET", "/api/push/vapid-public-key")
-        assert answer.status == 200
-        return str(answer.json()["key"])
-
-    async def subscribe(self, user: str) -> dict[str, Any]:
-        subscription = self.service.subscribe(await self.key())
-        await self.hub.register(user, "webpush", **subscription)
-        return subscription
-
-    async def arrived(self, count: int) -> list[Any]:
-        await self.hub.until(lambda: len(self.service.pushes) >= count)
-        return [push.data for push in self.service.pushes]
-
-
-@asynccontextmanager
-async def webpush(**config: Any) -> AsyncIterator[World]:
-    async with WebPushService() as service:
-        options = {
-            "vapid_private_key": pem(),
-            "subject": "mailto:ops@example.com",
-            "allow_hosts": ["127.0.0.1"],
-            **config,
-        }
-        async with hub_for(WebPush, options) as hub:
-            service._clock = hub.clock  # signatures are for the time that the hub has
-            yield World(hub, service)
+from hubd.testing.webpush_service import Fault, Scripted
+from tests.plugins.webpush_world import SUBJECT, from_base64url, pem, webpush
 
 
 async def test_who_is_away_gets_what_was_published() -> None:
@@ -65,7 +16,7 @@ async def test_who_is_away_gets_what_was_published() -> None:
         assert {name: data[name] for name in payload} == payload
         (push,) = world.service.pushes
         assert (push.urgency, 3590 <= push.ttl_s <= 3600, len(push.topic or "")) == ("normal", True, 32)
-        assert push.claims["sub"] == "mailto:ops@example.com"
+        assert push.claims["sub"] == SUBJECT
 
 
 async def test_one_who_is_here_and_acks_is_not_pushed_to() -> None:
@@ -107,7 +58,7 @@ async def test_rotation_each_browser_is_reached_by_the_key_that_it_subscribed_wi
     async with webpush(vapid_private_key=old) as world:
         first = await world.subscribe("ada")
         options = {"allow_hosts": ["127.0.0.1"], "old_vapid_private_key_files": [str(tmp_path / "old.pem")]}
-        world.hub.reconfigure({"vapid_private_key": new, "subject": "mailto:ops@example.com", **options})
+        world.hub.reconfigure({"vapid_private_key": new, "subject": SUBJECT, **options})
         second = await world.subscribe("ada")
         await world.hub.publish("user:ada", {"type": "alert"})
         await world.arrived(2)
@@ -127,7 +78,52 @@ async def test_overrides_reach_the_worker() -> None:
         assert [error["path"] for error in answer.json()["errors"]] == ["push.webpush.color"]
 
 
-@pytest.mark.parametrize("wrong", [{}, {"vapid_private_key": "no key"}])
-async def test_without_a_key_it_says_how_to_make_one(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="hubd gen-key vapid"):
-        WebPush.Config.model_validate(wrong)
+async def test_after_a_rotation_a_page_that_names_no_key_still_gets_its_pushes(tmp_path: Path) -> None:
+    """As `fetch(..., {body: JSON.stringify(subscription)})` registers it, with whichever key it was made."""
+    old, new = pem(), pem()
+    (tmp_path / "old.pem").write_text(old)
+    async with webpush(vapid_private_key=old) as world:
+        first = await world.subscribe("ada")
+        options = {"allow_hosts": ["127.0.0.1"], "old_vapid_private_key_files": [str(tmp_path / "old.pem")]}
+        world.hub.reconfigure({"vapid_private_key": new, "subject": SUBJECT, **options})
+        await world.hub.register("ada", "webpush", **first)
+        for count in (1, 2):
+            await world.hub.publish("user:ada", {"type": "alert"})
+            await world.arrived(count)
+        assert len(world.service.refused) == 1  # the other key is tried once, and then it is known
+
+
+async def test_a_device_whose_key_is_gone_is_kept_and_not_pushed_to() -> None:
+    async with webpush(vapid_private_key=pem()) as world:
+        await world.subscribe("ada", applicationServerKey=await world.key())
+        world.hub.reconfigure({"vapid_private_key": pem(), "subject": SUBJECT, "allow_hosts": ["127.0.0.1"]})
+        receipt = await world.hub.publish("user:ada", {"type": "alert"})
+        await world.hub.advance(60)
+        assert world.service.requests == 0 and len(world.hub.hub.devices) == 1
+        chain = await world.hub.handle.explain(receipt.id, "ada")
+        assert "key is gone" in str(chain)
+
+
+async def test_a_service_that_is_busy_is_tried_again_and_nothing_is_lost() -> None:
+    async with webpush() as world:
+        endpoint = (await world.subscribe("ada"))["endpoint"]
+        world.service.answer(endpoint, Scripted(503), Fault.RESET, Scripted(429, {"Retry-After": "30"}))
+        await world.hub.publish("user:ada", {"type": "alert"}, id="patient", ttl=3600)
+        assert [data["id"] for data in await world.arrived(1)] == ["patient"]
+        assert world.service.requests == 4
+
+
+async def test_nothing_secret_is_told_of_a_device() -> None:
+    async with webpush() as world:
+        made = await world.subscribe("ada")
+        listed = await world.hub.request("GET", "/api/devices", user="ada")
+        metrics = await world.hub.request("GET", "/metrics", key=True)
+        for secret in (made["endpoint"], made["endpoint"][-16:], made["keys"]["auth"], made["keys"]["p256dh"]):
+            assert secret.encode() not in listed.body + metrics.body
+
+
+async def test_the_key_is_told_to_anybody_and_not_kept_on_the_way() -> None:
+    async with webpush() as world:
+        answer = await world.hub.request("GET", "/api/push/vapid-public-key")
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert len(from_base64url(answer.json()["key"])) == 65

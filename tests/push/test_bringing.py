@@ -96,6 +96,29 @@ def test_retry_after_beyond_the_ttl_ends_with_it(world: PushWorld) -> None:
     assert (world.milestone("n1", "ada"), len(world.dispatcher)) == ("expired", 0)
 
 
+def test_a_second_device_that_may_come_in_a_year_keeps_nothing_for_so_long(world: PushWorld) -> None:
+    world.device("ada", "a1")
+    world.device("ada", "a2")
+    later = PushResult(Outcome.LATER, "429", retry_after_s=3e7)
+    world.service.script = lambda sent: ACCEPTED if sent.token == "a1" else later
+    world.publish("n1", "ada", ttl=60)
+    world.run(30)
+    assert len(world.dispatcher) == 1
+    world.run(60)
+    assert (len(world.dispatcher), len(world.service.sent)) == (0, 2)
+
+
+def test_the_table_of_devices_is_told_who_answered(world: PushWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    answered: list[int] = []
+    monkeypatch.setattr(world.hub.devices, "answered", answered.append)
+    world.device("ada", "a1")
+    world.device("bob", "b1")
+    world.service.script = lambda sent: ACCEPTED if sent.token == "a1" else REFUSED
+    world.publish("n1", "ada", "bob")
+    world.run(1)
+    assert answered == list(world.hub.devices.numbers_of(world.number("ada")))
+
+
 def test_nothing_is_begun_for_whom_a_release_is_on_its_way(world: PushWorld) -> None:
     """Who comes while his push waits gets it as a publication of its own: this one isn't for him any more."""
     world.device("ada", "a1")

@@ -16,7 +16,7 @@ USERS = st.from_regex(r"[A-Za-z0-9_.@|+=-]{1,64}", fullmatch=True)
 
 
 def made(clock: FakeClock | None = None, *, secret: bytes = SECRET, **revoked: float) -> Capabilities:
-    return Capabilities(secret, clock or FakeClock(), revoked)
+    return Capabilities(lambda: secret, clock or FakeClock(), revoked)
 
 
 def flipped(text: str, place: int) -> str:
@@ -105,7 +105,7 @@ def test_it_is_good_until_its_end() -> None:
 def test_a_revocation_covers_those_from_before_it_and_nobody_elses() -> None:
     clock = FakeClock()
     revoked: dict[str, float] = {}
-    capabilities = Capabilities(SECRET, clock, revoked)
+    capabilities = Capabilities(lambda: SECRET, clock, revoked)
     until = clock.now() + 3600
     ada, bob = capabilities.sign("n1", "ada", until), capabilities.sign("n1", "bob", until)
     clock.advance(0.5)

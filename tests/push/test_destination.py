@@ -9,7 +9,7 @@ from hubd.core.users import UserSet
 from hubd.counts import PushCounts
 from hubd.hooks.push import Limits, Rate
 from hubd.push.destination import DESTINATIONS, FAILURES, LONGEST_ASKED_S, OTHERS, Destination, Destinations
-from hubd.push.jobs import Part
+from hubd.push.jobs import Part, PartKey
 from tests.push.pushing_world import Service
 from tests.push.test_retrying import job
 
@@ -98,7 +98,7 @@ def test_what_waits_with_the_same_key_waits_together() -> None:
     one, _ = destination()
     first, again, later = job(1), job(1), job(1)
     for each, attempt, device in ((first, 0, 1), (again, 0, 2), (later, 1, 3)):
-        part = Part(each, one, attempt, "")
+        part = Part(each, one, PartKey(1, attempt))
         part.put(UserSet((device,)))
         one.put(part)
     assert (len(one.lanes), one.waiting) == (2, 3)

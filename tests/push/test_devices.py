@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 
+import hubd.push.devices
 from hubd.config import Config
 from hubd.core.errors import Problem
 from hubd.core.stored import DropDevice, Lane, PutDevice, StoredDevice
 from hubd.core.users import UserNumbers
 from hubd.hooks.push import Address, Device
-from hubd.push.devices import AT_ONCE, Devices, device_id
+from hubd.push.devices import Devices, device_id
 from hubd.push.gone import LEAST, WINDOW_S
 from hubd.testing import FakeClock
 from tests.steered_store import SteeredStore
@@ -553,18 +554,39 @@ async def test_those_come_back_that_went_before_it_was_seen_and_a_trickle_stays(
     assert "devices_trusted_again" in events(caplog)
 
 
-async def test_very_many_come_back_in_turns() -> None:
-    world = World(devices_per_user=1000)
-    numbers = await world.put_many(AT_ONCE + 500)
-    answering = await world.put_many(9 * (AT_ONCE + 500) - 1, prefix="well")
-    for number in answering:
+async def test_very_many_come_back_in_turns_and_none_of_them_is_forgotten_meanwhile(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hubd.push.devices, "AT_ONCE", 100)
+    world = World()
+    numbers = await world.put_many(350)
+    for number in await world.put_many(9 * 350 - 1, prefix="well"):
         world.devices.answered(number)
-    gone = [world.devices.gone(number, "410", None) for number in numbers]
-    assert gone == [True] * (AT_ONCE + 499) + [False]
-    assert len(world.devices) == len(numbers) + len(answering) - 499
+    assert [world.devices.gone(number, "410", None) for number in numbers] == [True] * 349 + [False]
+    there = len(world.devices)
+    world.clock.advance(WINDOW_S + 1)
+    for _ in range(3):
+        assert len(world.devices) == there
+        there += 100
+        world.devices.maintain()
+    assert len(world.devices) == 10 * 350 - 1
+
+
+async def test_a_gone_one_whose_time_is_over_while_it_is_dropped() -> None:
+    store = SteeredStore()
+    world = World(store)
+    id, _ = await world.put("ada", "t1")
+    world.devices.gone(world.number("ada"), "410", None)
+    await world.settled()
+    store.holds = True
+    dropping = asyncio.create_task(world.devices.drop(id, "ada"))
+    await asyncio.sleep(0)
     world.clock.advance(WINDOW_S + 1)
     world.devices.maintain()
-    assert len(world.devices) == len(numbers) + len(answering)
+    store.let_go()
+    assert await dropping
+    assert world.stored() == {}
+    assert world.numbers.find("ada") is None
 
 
 async def test_a_gone_device_that_its_user_drops_does_not_come_back() -> None:
@@ -573,7 +595,9 @@ async def test_a_gone_device_that_its_user_drops_does_not_come_back() -> None:
     world.devices.gone(numbers[0], "410", None)
     id = device_id("apns", "t0")
     assert not await world.devices.drop(id, "t-user1")
+    told = len(world.changed)
     assert await world.devices.drop(id, "t-user0")
+    assert len(world.changed) == told, "he hadn't it any more"
     for number in numbers[1:]:
         world.devices.gone(number, "410", None)
     await world.settled()

@@ -247,6 +247,16 @@ def test_a_turn_does_not_do_everything(make_world: MakeWorld) -> None:
     assert len(world.service.sent) == 1000
 
 
+def test_hosts_take_turns_where_there_is_much_for_each(make_world: MakeWorld) -> None:
+    world = make_world(limits=Limits(at_once=5000))
+    hosts = [f"h{number}" for number in range(20)]
+    users = spread(world, 2000, *hosts)
+    world.publish("n1", *users)
+    world.run(10)
+    first = [sent.host for sent in world.service.sent[:1000]]
+    assert {host: first.count(host) > 20 for host in hosts} == dict.fromkeys(hosts, True)
+
+
 def test_limits_that_change_count_from_then_on(world: PushWorld) -> None:
     users = spread(world, 100, "h")
     world.service.limits = Limits(at_once=4)

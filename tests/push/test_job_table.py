@@ -10,9 +10,10 @@ from hubd.core.notification import Priority
 from hubd.core.record import Budget, Record
 from hubd.core.users import UserSet
 from hubd.push.job_table import JobTable
-from hubd.push.jobs import Job, Part, Waiting
+from hubd.push.jobs import Job, Part, PartKey, Waiting
 from hubd.push.pacing import Pacing
 from hubd.push.reporting import Gathered
+from hubd.testing import FakeClock
 from tests.core.made import published
 from tests.push.test_reporting import Told
 from tests.push.test_routing import Known
@@ -22,7 +23,7 @@ class World:
     def __init__(self) -> None:
         self.known = Known({user: [user * 10, user * 10 + 1] for user in range(1, 6)})
         self.gathered = Gathered()
-        self.table = JobTable(self.known, Pacing(), self.gathered)
+        self.table = JobTable(FakeClock(), self.known, Pacing(), self.gathered)
         self.to = Waiting()
         self.count = 0
 
@@ -38,7 +39,7 @@ class World:
         """One whose users' devices all wait."""
         job = self.table.take_up(record, UserSet(users))
         assert job is not None
-        part = Part(job, self.to, 0, "")
+        part = Part(job, self.to, PartKey(job.number, 0))
         devices = UserSet(number for user in users for number in self.known.devices[user])
         part.put(devices)
         job.open = job.open | devices

@@ -2,13 +2,13 @@
 
 from hubd.core.milestones import ACKED, PUSHED
 from hubd.core.users import UserSet
-from hubd.push.jobs import Part, Waiting
+from hubd.push.jobs import Part, PartKey, Waiting
 from tests.push.test_retrying import job
 
 
 def test_a_part_is_in_its_place_while_something_waits_in_it() -> None:
     one, to = job(1), Waiting()
-    part = Part(one, to, 0, "")
+    part = Part(one, to, PartKey(1, 0))
     place: dict[str, Part] = {}
     part.move_to(place, "here")
     part.put(UserSet((3, 1)))
@@ -23,7 +23,7 @@ def test_a_part_is_in_its_place_while_something_waits_in_it() -> None:
 
 def test_a_part_that_moves_is_in_one_place_at_a_time() -> None:
     one, to = job(1), Waiting()
-    part = Part(one, to, 0, "")
+    part = Part(one, to, PartKey(1, 0))
     part.put_one(1)
     first: dict[str, Part] = {}
     part.move_to(first, "a")

@@ -6,7 +6,7 @@ import pytest
 
 from hubd.core.notification import Priority
 from hubd.hooks.push import Limits, Push, Rate
-from hubd.push.pace import COLLAPSIBLE, FULL_S, PLAIN, URGENT, DestinationPace, DevicePaces, Keys, Pace, Queued, Table
+from hubd.push.pace import COLLAPSIBLE, FULL_S, PLAIN, URGENT, DestinationPace, DevicePaces, Keys, Pace, Table
 
 
 def _data(most: int) -> bytes:
@@ -109,13 +109,13 @@ FCM = Limits(
 )
 
 
-def sent(paces: DevicePaces, one: Push, now: float = 0.0, **more: bool) -> Push | float:
+def sent(paces: DevicePaces, one: Push, now: float = 0.0, *, is_urgent: bool = False) -> Push | float:
     """What went, or how long it has to wait."""
-    found = paces.admit(1, one, "", now, **more)
-    if isinstance(found, Queued):
-        paces.left(1, found.line)
-        return found.wait_s
-    return found
+    look = paces.look(1, one, now, is_urgent=is_urgent)
+    if look.wait_s > 0:
+        return look.wait_s
+    paces.taken(1, look.push, now)
+    return look.push
 
 
 def test_one_key_too_many_goes_without() -> None:
@@ -143,44 +143,25 @@ def test_where_every_push_is_collapsible_all_of_them_wait() -> None:
     assert sent(paces, push("a"), 10.0, is_urgent=True) == pytest.approx(170, rel=0.01)
 
 
-def test_who_comes_later_waits_behind_those_who_wait() -> None:
-    paces = DevicePaces(Limits(per_device=(Rate(1, 10),)))
-    assert paces.admit(1, push(), "", 0.0) == push()
-    waits = []
-    for _ in range(3):
-        found = paces.admit(1, push(), "", 0.0)
-        assert isinstance(found, Queued) and found.line == PLAIN
-        waits.append(found.wait_s)
-    assert waits == sorted(waits) and waits[0] < 11 and waits[2] > 30
-    late = paces.admit(1, push(), "", 11.0)
-    assert isinstance(late, Queued) and late.wait_s > 20, "there is room, for those who were there before"
-    assert paces.admit(1, push(), PLAIN, 11.0) == push()
-    for _ in range(3):
-        paces.left(1, PLAIN)
-    assert isinstance(paces.admit(1, push(), "", 21.0), Queued), "the pace"
-    paces.left(1, PLAIN)
-    assert paces.admit(1, push(), "", 31.0) == push()
+def test_each_kind_has_a_line_of_its_own() -> None:
+    paces = DevicePaces(FCM)
+    assert paces.look(1, push(), 0.0).line == PLAIN
+    assert paces.look(1, push("a"), 0.0).line == COLLAPSIBLE
+    assert paces.look(1, push("a"), 0.0, is_urgent=True).line == URGENT
+    assert DevicePaces(Limits(per_device=(Rate(1, 10),))).look(1, push("a"), 0.0).line == PLAIN
 
 
-def test_who_was_told_wrong_comes_before_those_who_wait_for_the_first_time() -> None:
-    paces = DevicePaces(Limits(per_device=(Rate(1, 10),)))
-    paces.admit(1, push(), "", 0.0)
-    paces.admit(1, push(), "", 0.0)
-    paces.admit(1, push(), "", 0.0)
-    again = paces.admit(1, push(), PLAIN, 5.0)
-    assert isinstance(again, Queued) and again.line == PLAIN + "+"
-    assert isinstance(paces.admit(1, push(), PLAIN, 10.5), Queued), "another one goes first"
-    assert paces.admit(1, push(), PLAIN + "+", 10.5) == push()
-
-
-def test_one_line_does_not_wait_for_another() -> None:
-    paces = DevicePaces(Limits(per_device=(Rate(1, 10),), collapsible_burst=1, collapsible_every_s=1000))
-    paces.admit(1, push("a"), "", 0.0)
-    found = paces.admit(1, push("a"), "", 0.0)
-    assert isinstance(found, Queued) and (found.line, found.wait_s > 900) == (COLLAPSIBLE, True)
-    assert paces.admit(1, push(), "", 11.0) == push()
-    found = paces.admit(1, push("a"), "", 12.0, is_urgent=True)
-    assert isinstance(found, Queued) and (found.line, found.wait_s < 10) == (URGENT, True)
+def test_it_says_by_which_pace_it_waits() -> None:
+    paces = DevicePaces(Limits(per_device=(Rate(10, 10), Rate(20, 1000))))
+    look = paces.look(1, push(), 0.0)
+    while look.wait_s == 0:
+        paces.taken(1, push(), 0.0)
+        look = paces.look(1, push(), 0.0)
+    assert 0 < look.wait_s < 2
+    now = 2.0
+    paces.taken(1, push(), now)
+    look = paces.look(1, push(), now)
+    assert look.wait_s > 40 and look.interval_s > 40
 
 
 def test_without_limits_nothing_is_kept() -> None:

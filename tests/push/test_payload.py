@@ -25,7 +25,7 @@ class World:
 
     def __init__(self) -> None:
         self.clock = FakeClock()
-        self.capabilities = Capabilities(bytes(SECRET_BYTES), self.clock, {})
+        self.capabilities = Capabilities(lambda: bytes(SECRET_BYTES), self.clock, {})
         self.backends: dict[str, Any] = {"toy": RecordingBackend("toy")}
         self.payloads = Payloads(self.clock, self.capabilities, self.backends)
 
