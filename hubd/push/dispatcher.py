@@ -157,8 +157,6 @@ class Dispatcher:
     def _turn(self) -> None:
         """Do what there is to do, so much of it that others have their turns, too."""
         self._timer, self._timer_at = None, inf
-        if self._is_stopping:
-            return
         now = self._clock.monotonic()
         try:
             self._look_again(now)

@@ -25,9 +25,11 @@ async def call(backend: PushBackend, device: Device, push: Push, timeout_s: floa
     try:
         async with asyncio.timeout(timeout_s) as limit:
             result: object = await backend.send(device, push)
+    except GeneratorExit:  # there is no loop any more
+        raise
     except BaseException as error:  # also what a plugin should never raise: it must not end the hub
         task = asyncio.current_task()
-        if isinstance(error, GeneratorExit) or (task is not None and task.cancelling()):
+        if task is not None and task.cancelling():
             raise
         if isinstance(error, TimeoutError) and limit.expired():
             return Answer(PushResult(Outcome.LATER, "timeout"), is_hosts=True)

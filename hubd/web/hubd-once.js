@@ -78,8 +78,7 @@ export class Once {
   settle(ids) {
     if (!Array.isArray(ids)) return;
     for (const id of ids) this.#drop(id);
-    this.closeShown(ids);
-    if (this.#env.navigator?.serviceWorker) for (const id of ids) this.#claim(id);
+    this.closeShown(ids).then((isServed) => isServed && ids.forEach((id) => this.#claim(id)));
   }
 
   /** @param {Frame} notification */
@@ -124,16 +123,18 @@ export class Once {
     this.#channel?.postMessage({ hubd: word, id, user: this.user });
   }
 
-  /** Takes away what the worker shows of them. @param {string[]} ids */
+  /** Takes away what a worker shows of them. @param {string[]} ids @returns {Promise<boolean>} whether there is one */
   async closeShown(ids) {
     try {
-      for (const registration of (await this.#env.navigator?.serviceWorker?.getRegistrations()) ?? []) {
+      const registrations = (await this.#env.navigator?.serviceWorker?.getRegistrations()) ?? [];
+      for (const registration of registrations) {
         for (const shown of await registration.getNotifications()) {
           if (ids.includes(shown.data?.id ?? shown.tag)) shown.close();
         }
       }
+      return registrations.length > 0;
     } catch {
-      // Not allowed here: then nothing is shown either.
+      return false; // not allowed here: then nothing is shown either
     }
   }
 }

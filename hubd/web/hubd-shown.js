@@ -13,6 +13,7 @@
   const TIDY_EVERY = 50; //  claims; and with the first one of each page and worker
   const ACKS_MAX = 100;
   const ACKS_MS = 86_400_000;
+  const SLOW_MS = 3_000; //  a database that doesn't open must not keep anything from being shown
 
   /** @param {any} request of IndexedDB @returns {Promise<any>} */
   const done = (request) => new Promise((resolve, reject) => {
@@ -137,7 +138,10 @@
         for (const name of ["shown", "acks"]) request.result.createObjectStore(name, { keyPath: "id" });
         request.result.createObjectStore("state", { keyPath: "name" });
       };
-      const database = await done(request);
+      const database = await new Promise((resolve, reject) => {
+        const slow = setTimeout(() => reject(new Error("IndexedDB doesn't open")), SLOW_MS);
+        done(request).finally(() => clearTimeout(slow)).then(resolve, reject);
+      });
       const forget = () => { this.#database = undefined; };
       database.onversionchange = () => { database.close(); forget(); };
       database.onclose = forget;

@@ -19,7 +19,7 @@
 (() => {
   "use strict";
 
-  const FETCH_MS = 10_000;
+  const ANSWER_MS = 10_000;
   const ASK_MS = 250; //          for a visible page to say that it will show it
   const PAGE_MS = 3_000; //       for that page to do so
   const CHANNEL = "hubd";
@@ -121,20 +121,12 @@
 
     /** The whole of it; the light one where that can't be had. @param {Pushed} light */
     async #fetched(light) {
-      const limit = new AbortController();
-      const timer = this.#scope.setTimeout(() => limit.abort(), FETCH_MS);
+      const { id, hub_capability, hub_tag, hub_push } = light;
       try {
-        const answer = await this.#scope.fetch(this.#api(`notifications/${encodeURIComponent(light.id)}`), {
-          headers: { Authorization: `Bearer ${light.hub_capability}` },
-          cache: "no-store", credentials: "omit", redirect: "error", signal: limit.signal,
-        });
-        if (!answer.ok) return light;
-        const { hub_capability, hub_tag, hub_push } = light;
-        return { ...light, ...(await answer.json()), id: light.id, hub_capability, hub_tag, hub_push };
+        const whole = await this.#call("GET", `notifications/${encodeURIComponent(id)}`, { capability: hub_capability });
+        return whole.ok ? { ...light, ...whole.json(), id, hub_capability, hub_tag, hub_push } : light;
       } catch {
         return light;
-      } finally {
-        this.#scope.clearTimeout(timer);
       }
     }
 
@@ -240,10 +232,7 @@
     /** False where trying again may help. @param {string} id @param {string} capability */
     async #isSaid(id, capability) {
       try {
-        const { status } = await this.#scope.fetch(this.#api("acks"), {
-          method: "POST", body: JSON.stringify({ ids: [id] }), keepalive: true, credentials: "omit", redirect: "error",
-          headers: { Authorization: `Bearer ${capability}`, "Content-Type": "application/json" },
-        });
+        const { status } = await this.#call("POST", "acks", { capability, body: { ids: [id] } });
         return status < 500 && status !== 429 && status !== 408;
       } catch {
         return false;
@@ -260,12 +249,8 @@
       try {
         const options = { userVisibleOnly: true, applicationServerKey: key };
         const subscription = newSubscription ?? await pushManager.subscribe(options);
-        const body = JSON.stringify({ ...subscription.toJSON(), applicationServerKey: registration?.key });
-        const headers = { "Content-Type": "application/json" };
-        const answer = await this.#scope.fetch(this.#api("push-subscriptions"), {
-          method: "POST", body, headers, credentials: "include", redirect: "error",
-        });
-        if (answer.ok) return;
+        const body = { ...subscription.toJSON(), applicationServerKey: registration?.key };
+        if ((await this.#call("POST", "push-subscriptions", { body })).ok) return; // it knows people by their cookie
       } catch {
         // A page can do it.
       }
@@ -273,9 +258,27 @@
       this.#channel?.postMessage({ hubd: "renew" });
     }
 
-    /** @param {string} path */
-    #api(path) {
-      return new URL(`api/${path}`, this.#hub).href;
+    /**
+     * The answer, body and all. Without a capability it goes with the page's cookies.
+     * @param {string} method @param {string} path @param {{ capability?: string, body?: any }} more
+     */
+    async #call(method, path, { capability, body }) {
+      const limit = new AbortController();
+      const timer = this.#scope.setTimeout(() => limit.abort(), ANSWER_MS);
+      try {
+        const answer = await this.#scope.fetch(new URL(`api/${path}`, this.#hub).href, {
+          method, body: body && JSON.stringify(body), keepalive: body !== undefined, signal: limit.signal,
+          headers: {
+            ...(capability && { Authorization: `Bearer ${capability}` }),
+            ...(body && { "Content-Type": "application/json" }),
+          },
+          cache: "no-store", credentials: capability ? "omit" : "include", redirect: "error",
+        });
+        const text = await answer.text();
+        return { ok: answer.ok, status: answer.status, json: () => JSON.parse(text) };
+      } finally {
+        this.#scope.clearTimeout(timer);
+      }
     }
   }
 

@@ -70,8 +70,9 @@ async def test_shown_while_the_page_is_closed_once_and_taken_away_when_read_else
     keeps_open = await firefox.open("about:blank")
     demo = await firefox.open(f"{hub.url}/demo/?user=ada")
     await demo.until(f"{STATE} === 'connected'")
-    await demo.js("document.querySelector('[data-testid=push-button]').click()")
-    await demo.until("document.querySelector('[data-testid=push-button]').getAttribute('aria-pressed') === 'true'")
+    await demo.until("document.querySelector('[data-testid=push-switch]').dataset.state === 'off'")
+    await demo.js("document.querySelector('[data-testid=push-switch]').click()")
+    await demo.until("document.querySelector('[data-testid=push-switch]').checked")
     await demo.close()
 
     # Nobody looks: the worker shows it, decrypted by the browser itself.

@@ -466,3 +466,19 @@ async def test_who_is_cancelled_while_he_waits_leaves_nothing_behind() -> None:
         assert all(isinstance(one, asyncio.CancelledError) for one in got[::2])
         world.assert_nothing_is_open()
         await world.until(lambda: world.service.open_streams == 0)
+
+
+async def test_who_is_cancelled_in_the_moment_of_his_turn_passes_it_on() -> None:
+    async with ours(max_streams=1) as world:
+        await world.send()
+        await world.until(lambda: world.one._most == 1)
+        await world.one._take_slot()
+        second, third = (asyncio.ensure_future(world.one._take_slot()) for _ in range(2))
+        await asyncio.sleep(0)
+        world.one._give_slot()
+        second.cancel()
+        async with asyncio.timeout(WAIT_S):
+            await third
+        assert second.cancelled()
+        world.one._give_slot()
+        world.assert_nothing_is_open()

@@ -71,7 +71,7 @@ async def test_a_hundred_users_through_mishaps_each_get_theirs() -> None:
 
 async def test_a_stop_with_pushes_under_way_ends() -> None:
     async with asyncio.timeout(WAIT_S):
-        async with apns() as world:
+        async with apns({"timeout_s": 0.5}) as world:
             world.service.script = lambda push: Mishap.SILENCE
             await world.hub.register("ada", "apns", token=TOKEN)
             await world.hub.publish("user:ada", {"type": "alarm"}, priority="critical", settle=False)

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+from hubd.config import Config
 from hubd.core.users import UserSet
 from tests.push.conftest import MakeWorld
 from tests.push.pushing_world import ACCEPTED, GONE, LATER, REFUSED, PushWorld, Sent
@@ -35,6 +36,19 @@ def test_a_device_that_fails_is_tried_again_until_it_is_taken(world: PushWorld) 
         assert after - before <= (2 * 2**attempt) * 9 / 8 + 0.2
     assert world.milestone("n1", "ada") == "pushed"
     assert world.attempts("n1") == ["fake later 503"] * 4 + ["fake accepted 201"]
+
+
+def test_pauses_are_as_the_config_says_also_after_a_reload(make_world: MakeWorld) -> None:
+    world = make_world({"push": {"retry_first_s": 0.5, "retry_longest_s": 1}})
+    world.device("ada", "a1")
+    world.service.script = lambda sent: LATER
+    world.publish("n1", "ada", ttl=86_400)
+    world.run(100)
+    quick = len(world.service.sent)
+    assert quick > 100
+    world.hub.apply(Config.model_validate({"push": {"retry_first_s": 1000, "retry_longest_s": 1000}}))
+    world.run(2000)
+    assert quick < len(world.service.sent) < quick + 20
 
 
 def test_retries_end_with_the_ttl(world: PushWorld) -> None:
@@ -165,6 +179,19 @@ def test_ownership_moves_without_anybody_telling(world: PushWorld) -> None:
     world.run(120)
     assert not [sent for sent in world.service.sent if sent.at >= began]
     assert world.number("ada") in world.record("n1").no_route
+
+
+def test_who_lost_his_device_so_is_told_while_others_are_still_tried(world: PushWorld) -> None:
+    world.hub.devices.on_changed = lambda number: None
+    world.device("ada", "a1")
+    world.device("bob", "b1")
+    world.service.script = lambda sent: LATER
+    world.publish("n1", "ada", "bob")
+    world.run(1)
+    world.device("eve", "a1")
+    world.run(100)
+    assert world.number("ada") in world.record("n1").no_route
+    assert world.number("bob") in world.record("n1").pushing
 
 
 def test_a_device_that_comes_while_others_are_tried_in_vain_gets_it_too(world: PushWorld) -> None:

@@ -203,6 +203,23 @@ def test_a_destinations_pace(make_world: MakeWorld) -> None:
     assert times[-1] - times[0] < 36
 
 
+def test_one_that_is_called_off_at_the_head_of_its_line_holds_up_nobody(make_world: MakeWorld) -> None:
+    """Its pace would allow it, and it waits for room at the host when the ack comes: the next one takes its place."""
+    world = make_world(limits=Limits(at_once=1, timeout_s=1000, per_device=(Rate(1, 100),)))
+    world.device("ada", "a1")
+    world.device("bob", "b1")
+    for number in range(3):
+        world.publish(f"n{number}", "ada")
+    world.run(50)
+    world.service.takes_s = 300
+    world.publish("long", "bob")
+    world.run(100)
+    assert [sent.id for sent in world.service.sent] == ["n0", "long"]
+    world.ack("ada", "n1")
+    world.run(300)
+    assert [sent.id for sent in world.service.sent] == ["n0", "long", "n2"]
+
+
 def test_what_waits_for_its_pace_can_be_called_off(make_world: MakeWorld) -> None:
     world = make_world(limits=Limits(per_device=(Rate(1, 100),)))
     world.device("ada", "a1")

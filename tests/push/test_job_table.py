@@ -151,6 +151,14 @@ def test_critical_ones_are_not_replaced(world: World) -> None:
     assert 11 in older.open
 
 
+def test_nothing_is_kept_of_those_that_are_over(world: World) -> None:
+    for key in ("score", "score", "other"):
+        record = world.record(collapse_key=key)
+        world.job(record, 1)
+        world.table.cancel(record, UserSet((1,)))
+    assert (len(world.table), world.table._collapsing, world.table._unfollowed) == (0, {}, {})
+
+
 def test_what_nobody_follows_is_bounded(
     world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

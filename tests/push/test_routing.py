@@ -76,9 +76,12 @@ def test_each_device_goes_to_its_destination_once() -> None:
     assert world.routing and world.routing.turn(0.0) == [one]
     assert world.waiting() == {"h1": [11, 21], "h2": [12]}
     assert (world.nowhere, list(one.open), not world.routing) == ([3], [11, 12, 21], True)
+    one.is_through_with(12)
     world.routing.add(one, one.users)
     world.routing.turn(0.0)
     assert world.waiting() == {"h1": [11, 21], "h2": [12]}
+    assert sum(destination.waiting for destination in world.destinations) == 3
+    assert list(one.open) == [11, 21]
 
 
 def test_a_new_device_joins_those_that_wait() -> None:

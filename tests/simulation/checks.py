@@ -47,8 +47,7 @@ def check_pushes(observer: Observer, publication: Publication, user: str) -> Non
     _check_never_late(observer, publication, user, pushes)
     if publication.escalates and publication.deliver_at is None and publication.collapse_key is None:
         _check_times(observer, publication, user, pushes)
-        if publication.is_durable:
-            _check_taken_up(observer, publication, user, pushes)
+        _check_taken_up(observer, publication, user, pushes)
 
 
 def _check_never_late(observer: Observer, publication: Publication, user: str, pushes: list[Push]) -> None:
@@ -158,7 +157,8 @@ def _check_taken_up(observer: Observer, publication: Publication, user: str, pus
     if publication.accepted_at == inf or ("pushed", publication.id, user) in observer.disk.facts_of:
         return
     for push in pushes:
-        if push.life != observer.life and not push.how:
+        is_kept = observer.lives[push.life].how == "stopped" and publication.id in observer.disk.keys
+        if push.life != observer.life and not push.how and (publication.is_durable or is_kept):
             later = [other for other in pushes if other.life > push.life]
             _check_goes_on(observer, publication, user, later, push.at, push.life)
 

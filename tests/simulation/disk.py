@@ -44,6 +44,7 @@ class Disk:
         """By kind, id and user: since when a fact is synced."""
         self.commit_s = 0.005
         self.fails_until = self.slow_until = 0.0
+        self.was_in_trouble = False
 
     @property
     def is_failing(self) -> bool:

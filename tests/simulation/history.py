@@ -39,7 +39,9 @@ class History:
         self.seed = seed
         self.random = random = Random(seed)
         kinds = ("disk", "crash", "stop", "clock", "gate", "network", "services")
-        self.trouble = frozenset(kind for kind in kinds if random.random() < 0.35) if trouble is None else trouble
+        if trouble is None:
+            trouble = frozenset(kind for kind in kinds if random.random() < (0.75 if kind == "services" else 0.35))
+        self.trouble = trouble
         settings = {
             "delivery": {"push_delay_s": random.choice((5.0, 7.0)), "grace_s": random.choice((2.0, 5.0))},
             "limits": {"ping_s": random.choice((4.0, 8.0, 25.0)), "pong_s": random.choice((3.0, 10.0))},
@@ -234,10 +236,12 @@ class History:
 
     def _disk_fails(self) -> None:
         self.world.observer.note("the disk fails")
+        self.world.disk.was_in_trouble = True
         self.world.disk.fails_until = self.world.loop.now + self.random.choice((0.1, 2.0, 6.0))
 
     def _disk_slow(self) -> None:
         self.world.observer.note("the disk is slow")
+        self.world.disk.was_in_trouble = True
         self.world.disk.slow_until = self.world.loop.now + self.random.choice((1.0, 4.0))
 
     def _crash(self) -> None:

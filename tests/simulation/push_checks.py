@@ -152,6 +152,11 @@ def _check_ended(observer: Observer, id: str, user: str, push: Push) -> None:
     """What was to be pushed came to some end, or is taken up by the next life."""
     if push.life == observer.life and not push.how:
         raise Broken(f"conservation: what became of the push of {id} to {user} at {push.at:.3f}?")
+    is_stopped = observer.lives[push.life].how == "stopped" and not observer.disk.was_in_trouble
+    if push.how == "accepted" and is_stopped:
+        later = [other.at for other in observer.pushes[id, user] if other.life > push.life and other.key == push.key]
+        if later:
+            raise Broken(f"once: {id} was pushed to {user}, and again after a stop, at {later[0]:.3f}")
     if push.how == "accepted" and not any(send.how == "accepted" for send in observer.sends.get((id, user), [])):
         raise Broken(f"push: {id} counts as pushed to {user}, and no service took it")
 

@@ -74,7 +74,7 @@ class PushServices:
         self._down: dict[str, tuple[float, float]] = {}
         if is_troubled:  # the first one is always well: whatever becomes of the others is nothing to it
             for host in HOSTS[1:]:
-                self.manners[host] = random.choice(("well", "troubled", "troubled", "down"))
+                self.manners[host] = random.choice(("well", "troubled", "troubled", "troubled", "down"))
                 begin = observer.now + random.uniform(0.0, 20.0)
                 self._down[host] = begin, begin + random.choice((2.0, 10.0))
         self.well = {host for host, manners in self.manners.items() if manners == "well"}

@@ -78,13 +78,13 @@ export class FakeAir {
 
       postMessage(data) {
         for (const other of channels) {
-          if (other !== this) setImmediate(() => channels.has(other) && other.#hear(structuredClone(data)));
+          if (other !== this) setImmediate(() => channels.has(other) && other.hear(structuredClone(data)));
         }
       }
 
       close() { channels.delete(this); }
 
-      #hear(data) {
+      hear(data) {
         const event = Object.assign(new Event("message"), { data });
         this.onmessage?.(event);
         this.dispatchEvent(event);

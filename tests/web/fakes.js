@@ -192,7 +192,9 @@ export class Scene {
   events = [];
   random = () => 0.5;
 
-  constructor(options = {}, { listen = true, page = true, sessionStorage = () => undefined } = {}) {
+  constructor(options = {}, { listen = true, page = true, sessionStorage = () => undefined, more = {} } = {}) {
+    Object.assign(this.page.window, more.window);
+    Object.assign(this.page.navigator, more.navigator);
     Object.defineProperty(this.page.window, "sessionStorage", { get: sessionStorage });
     const sockets = this.sockets;
     class WebSocket extends FakeSocket {

@@ -6,6 +6,7 @@ import { make, part } from "./dom.js";
 import { Feed } from "./feed.js";
 import { shownFetch, ShownWebSocket } from "./frames.js";
 import { Publisher } from "./publish.js";
+import { PushSwitch } from "./push.js";
 import { Toasts } from "./toasts.js";
 import { Topics } from "./topics.js";
 
@@ -17,6 +18,7 @@ const transports = new URL(location.href).searchParams.get("transports")?.split(
 
 const feed = new Feed();
 const toasts = new Toasts();
+const pushSwitch = new PushSwitch();
 const publisher = new Publisher((body) => hub ? hub.publish(body) : Promise.reject(new Error("connect first")));
 const topics = new Topics(["lobby"], (name) => publisher.writeTo(name));
 
@@ -58,13 +60,12 @@ function connectAs(user, { cursor } = {}) {
   client.addEventListener("toast", (event) => {
     if (client !== hub || !alerted(/** @type {CustomEvent} */ (event).detail)) event.preventDefault();
   });
-  listen(client, "push", ({ state }) => showPush(state));
   listen(client, "gap", (gap) => feed.gap(gap));
   listen(client, "read", ({ ids }) => { toasts.drop(ids); feed.mark(ids, "read"); });
   listen(client, "retract", ({ ids }) => { toasts.drop(ids); feed.mark(ids, "retracted"); });
   listen(client, "error", ({ code, message }) => feed.line(`${code}: ${message}`));
   topics.use(client, user);
-  showPush(client.push.state);
+  pushSwitch.use(client);
   showIdentity();
 }
 
@@ -103,39 +104,6 @@ function arrived(notification) {
 function alerted(notification) {
   if (notification.type === "alert") toasts.show(notification, notification.sent_at < backAt);
   return notification.type === "alert";
-}
-
-const PUSH = {
-  not_on_this_hub: ["", "This hub sends no push: it wants [plugins.webpush] in its config, with a key of its own."],
-  unsupported: ["", "This browser can't be notified here: it needs https, or this machine's own address."],
-  off: ["Notify me when this page is closed", ""],
-  denied: ["", "You have forbidden notifications for this page: allow them in the browser's settings of it."],
-  other_user: ["Notify me instead", "This browser is notified of what somebody else gets, who turned it on here."],
-  on: ["Don't notify me any more", "Close this page, publish to yourself from elsewhere, and it appears all the same."],
-};
-
-/** @param {import("../hubd-push.js").PushState} state @param {string} [trouble] */
-function showPush(state, trouble = "") {
-  const [label, note] = PUSH[state];
-  const button = part("push-button");
-  button.hidden = !label;
-  button.textContent = label;
-  button.setAttribute("aria-pressed", String(state === "on"));
-  part("push-note").textContent = trouble || note;
-}
-
-async function switchPush() {
-  if (!hub) return;
-  const { push } = hub;
-  part("push-button").disabled = true;
-  try {
-    await (push.state === "on" ? push.disable() : push.enable());
-    showPush(push.state);
-  } catch (error) {
-    showPush(push.state, /** @type {Error} */ (error).message);
-  } finally {
-    part("push-button").disabled = false;
-  }
 }
 
 /** @param {unknown} count */
@@ -221,7 +189,6 @@ for (const name of NAMES) {
   button.addEventListener("click", () => connectAs(name));
   part("quick-users").append(button);
 }
-part("push-button").addEventListener("click", switchPush);
 part("clear-button").addEventListener("click", () => feed.clear());
 part("drop-button").addEventListener("click", () => hub?.drop(DROP_MS));
 part("drop-friend-button").addEventListener("click", () => {
