@@ -43,6 +43,17 @@ class PushMaker(Protocol):
         ...
 
 
+class Needs(NamedTuple):
+    """What pushing needs of the hub around it."""
+
+    clock: Clock
+    random: Random
+    devices: KnownDevices
+    payloads: PushMaker
+    backends: Mapping[str, PushBackend]
+    on_fault: OnFault
+
+
 class _Sent(NamedTuple):
     """A push that is under way."""
 
@@ -66,31 +77,22 @@ class Bringing:
 
     def __init__(
         self,
+        needs: Needs,
         *,
-        clock: Clock,
-        random: Random,
-        devices: KnownDevices,
-        payloads: PushMaker,
-        backends: Mapping[str, PushBackend],
         jobs: JobTable,
         pacing: Pacing,
         told: Gathered,
         under_way: UnderWay,
         counts: PushCounts,
-        on_fault: OnFault,
         wake_in: Callable[[float], None],
     ) -> None:
-        self._clock = clock
-        self._random = random
-        self._devices = devices
-        self._payloads = payloads
-        self._backends = backends
+        self._clock, self._random, self._on_fault = needs.clock, needs.random, needs.on_fault
+        self._devices, self._payloads, self._backends = needs.devices, needs.payloads, needs.backends
         self._jobs = jobs
         self._pacing = pacing
         self._told = told
         self._under_way = under_way
         self._counts = counts
-        self._on_fault = on_fault
         self._wake_in = wake_in
         self._buckets = Buckets()
         self._ready: OrderedDict[Destination, None] = OrderedDict()

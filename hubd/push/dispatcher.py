@@ -17,7 +17,7 @@ from hubd.core.users import UserSet
 from hubd.counts import PushCounts
 from hubd.hooks.push import PushBackend
 from hubd.log_events import log_event
-from hubd.push.bringing import Bringing, PushMaker
+from hubd.push.bringing import Bringing, Needs, PushMaker
 from hubd.push.destination import Destinations
 from hubd.push.job_table import JobTable
 from hubd.push.jobs import Job
@@ -65,30 +65,7 @@ class Dispatcher:
         self._told = Gathered()
         self._under_way = UnderWay(tasks)
         self._destinations = Destinations(self.counts)
-        pacing = Pacing()
-        self._jobs = JobTable(clock, devices, pacing, self._told)
-        self._bringing = Bringing(
-            clock=clock,
-            random=random,
-            devices=devices,
-            payloads=payloads,
-            backends=backends,
-            jobs=self._jobs,
-            pacing=pacing,
-            told=self._told,
-            under_way=self._under_way,
-            counts=self.counts,
-            on_fault=on_fault or _log_fault,
-            wake_in=self._wake_in,
-        )
-        self._routing = Routing(
-            devices,
-            backends,
-            self._destinations,
-            self._bringing.now_ready,
-            self._jobs.nowhere,
-            on_fault or _log_fault,
-        )
+        self._connect(Needs(clock, random, devices, payloads, backends, on_fault or _log_fault))
         self._changed = UserSet()
         self._search: tuple[Iterator[Job], UserSet] | None = None
         self._lost_at = inf
@@ -96,6 +73,28 @@ class Dispatcher:
         self._timer_at = inf
         self._is_stopping = False
         self.apply(config)
+
+    def _connect(self, needs: Needs) -> None:
+        """Make the parts, each of which knows the next one."""
+        pacing = Pacing()
+        self._jobs = JobTable(needs.clock, needs.devices, pacing, self._told)
+        self._bringing = Bringing(
+            needs,
+            jobs=self._jobs,
+            pacing=pacing,
+            told=self._told,
+            under_way=self._under_way,
+            counts=self.counts,
+            wake_in=self._wake_in,
+        )
+        self._routing = Routing(
+            needs.devices,
+            needs.backends,
+            self._destinations,
+            self._bringing.now_ready,
+            self._jobs.nowhere,
+            needs.on_fault,
+        )
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on; what waits already waits as long as it was to."""

@@ -9,7 +9,7 @@ from hubd_webpush.backend import FOUND_KEYS, LONGEST_TTL_S, RENEWED_S, SIGNATURE
 
 from hubd.hooks.push import Device, Outcome, PushResult
 from hubd.plugin import Priority
-from hubd.testing.webpush_service import Scripted
+from hubd.testing.webpush_service import Scripted, WebPushService
 from tests.plugins.webpush_world import (
     AUTH,
     ENDPOINT,
@@ -104,6 +104,14 @@ async def test_a_signature_is_made_once_for_half_a_day() -> None:
         world.clock.advance(2)
         assert (await world.send(device)).outcome is Outcome.ACCEPTED
         assert signing.count == 2
+
+
+async def test_each_service_gets_a_signature_of_its_own() -> None:
+    async with backend_world() as world, WebPushService(clock=world.clock) as second:
+        first = world.service
+        for world.service in (first, second, first, second):
+            assert (await world.send(world.device())).outcome is Outcome.ACCEPTED
+        assert (len(first.pushes), len(second.pushes)) == (2, 2)
 
 
 async def test_a_clock_that_was_wrong_and_is_put_back() -> None:

@@ -150,6 +150,21 @@ def test_a_day_of_everything(make_world: MakeWorld) -> None:
     assert len(world.dispatcher) == 0
 
 
+def test_no_line_of_a_device_keeps_another_one_waiting(make_world: MakeWorld) -> None:
+    """A flood of plain ones takes every turn that its pace allows; what is collapsible finds a gap all the same."""
+    world = make_world(limits=Limits(per_device=(Rate(10, 10),), collapsible_burst=5, collapsible_every_s=5))
+    world.device("ada", "a1")
+    flood(world, 300, 10, "ada", ttl=86_400)
+    waits = []
+    for number in range(20):
+        began = world.loop.now
+        world.publish(f"key{number}", "ada", priority="important", collapse_key="k")
+        world.run(10)
+        (sent,) = [sent for sent in world.service.sent if sent.id == f"key{number}"]
+        waits.append(sent.at - began)
+    assert max(waits) < 4
+
+
 def test_a_phone_that_is_passed_on_has_had_what_it_had(make_world: MakeWorld) -> None:
     world = make_world(limits=Limits(per_device=(Rate(1, 100),)))
     world.device("ada", "phone")

@@ -20,6 +20,7 @@ def check_sends(observer: Observer, limits: Limits, is_well: set[str]) -> None:
     """``is_well``: the hosts that were never in trouble."""
     for (id, user), sends in observer.sends.items():
         _check_wanted(observer, observer.publications[id], user, sends)
+        _check_stops(observer, sends)
         by_phone = defaultdict(list)
         for send in sends:
             by_phone[send.phone, send.life].append(send)
@@ -74,6 +75,17 @@ def _check_again(observer: Observer, sends: list[Send]) -> None:
         asked_s = None if before.result is None else before.result.retry_after_s
         if asked_s is not None and not is_anew and send.at < before.ended_at + asked_s - EXACT_S:
             raise Broken(f"pace: {where}, asked to wait {asked_s} s at {before.ended_at:.6f}")
+
+
+def _check_stops(observer: Observer, sends: list[Send]) -> None:
+    """What a service has taken before a stop in good order isn't sent by the next life."""
+    if observer.disk.was_in_trouble:
+        return
+    for taken in sends:
+        if taken.how == "accepted" and observer.lives[taken.life].how == "stopped":
+            for send in sends:
+                if send.life > taken.life:
+                    raise Broken(f"once: {send.id} was sent to {send.user} again at {send.at:.6f}, after a stop")
 
 
 def _check_isolation(send: Send) -> None:
@@ -152,11 +164,6 @@ def _check_ended(observer: Observer, id: str, user: str, push: Push) -> None:
     """What was to be pushed came to some end, or is taken up by the next life."""
     if push.life == observer.life and not push.how:
         raise Broken(f"conservation: what became of the push of {id} to {user} at {push.at:.3f}?")
-    is_stopped = observer.lives[push.life].how == "stopped" and not observer.disk.was_in_trouble
-    if push.how == "accepted" and is_stopped:
-        later = [other.at for other in observer.pushes[id, user] if other.life > push.life and other.key == push.key]
-        if later:
-            raise Broken(f"once: {id} was pushed to {user}, and again after a stop, at {later[0]:.3f}")
     if push.how == "accepted" and not any(send.how == "accepted" for send in observer.sends.get((id, user), [])):
         raise Broken(f"push: {id} counts as pushed to {user}, and no service took it")
 

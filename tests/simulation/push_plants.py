@@ -134,6 +134,16 @@ def a_refused_push_is_lost(patch: Patch) -> None:
     patch.setattr(JobTable, "nowhere", silently)
 
 
+def a_stop_tells_nobody_what_came_of_pushes(patch: Patch) -> None:
+    stop = Dispatcher.stop
+
+    async def silently(self: Dispatcher, within_s: float) -> None:
+        self.reports = None
+        await stop(self, within_s)
+
+    patch.setattr(Dispatcher, "stop", silently)
+
+
 PUSH_PLANTS = (
     Plant(an_ack_does_not_cancel_a_waiting_retry, ("once", "push"), ("services",)),
     Plant(a_phone_stays_its_old_owners_too, ("isolation", "durable")),
@@ -147,6 +157,7 @@ PUSH_PLANTS = (
     Plant(nobody_keeps_the_pace, ("pace",), ("services",)),
     Plant(a_phone_is_confirmed_before_it_is_stored, ("durable",), ("crash", "disk")),
     Plant(a_new_phone_gets_nothing_that_waits, ("critical",)),
+    Plant(a_stop_tells_nobody_what_came_of_pushes, ("once",), ("stop", "services")),
     Plant(the_ttl_is_not_looked_at, ("push",), ("services",)),
     Plant(a_refused_push_is_lost, ("conservation", "critical")),
 )
