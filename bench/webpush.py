@@ -58,6 +58,7 @@ class Figures(NamedTuple):
 async def serve(public: str) -> None:
     """The push service: says where its subscriptions are, and at the end how many pushes it took and refused."""
     async with WebPushService() as service:
+        service.url = service.url.replace("127.0.0.1", "localhost")  # a name, as the real ones have
         print(json.dumps([service.subscribe(public) for _ in range(SUBSCRIPTIONS)]), flush=True)
         await asyncio.to_thread(sys.stdin.read)
         print(json.dumps([len(service.pushes), service.refused[:3]]), flush=True)
@@ -138,7 +139,7 @@ async def measure(rounds: int, pushes: int, payload_bytes: int, at_once: int) ->
     private = generate_private_key(SECP256R1())
     pem = private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
     config = WebPushConfig.model_validate(
-        {"vapid_private_key": pem, "subject": SUBJECT, "allow_hosts": ["127.0.0.1"], "timeout_s": TIMEOUT_S}
+        {"vapid_private_key": pem, "subject": SUBJECT, "allow_hosts": ["localhost"], "timeout_s": TIMEOUT_S}
     )
     service = Service(config.key.public)
     data = json.dumps({"title": "x" * (payload_bytes - len('{"title": ""}'))}).encode()

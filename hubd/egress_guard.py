@@ -9,6 +9,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 from yarl import URL
@@ -137,7 +138,7 @@ def judged(text: str, allowed: AllowedHosts) -> tuple[URL, bool]:
         listed = allowed.has_address(address)
         if not listed and not is_public(address):
             raise EgressRefused(f"{host} is no public address, and it is not listed as allowed")
-    elif _is_written_as_address(host) or not config_checks.host_or_none(host):
+    elif _is_written_as_address(host) or not _is_host_name(host):
         raise EgressRefused("the host is no host name, and no address in its usual spelling")
     else:
         listed = allowed.has_name(host)
@@ -172,6 +173,11 @@ def _taken_apart(text: str) -> tuple[URL, str]:
     if not host or host.endswith(".") or "%" in host or ("[" in authority) != (":" in host):
         raise EgressRefused("the host is no host name, and no address in its usual spelling")
     return url, host
+
+
+@lru_cache(maxsize=1000)  # what is called much has few hosts
+def _is_host_name(host: str) -> bool:
+    return config_checks.host_or_none(host) is not None
 
 
 def _is_written_as_address(host: str) -> bool:

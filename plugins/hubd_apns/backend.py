@@ -18,7 +18,7 @@ from hubd.plugin import (
 from hubd_apns.config import ApnsConfig, AppConfig
 from hubd_apns.overrides import NONE, Overrides, read_overrides, wrong_overrides
 from hubd_apns.payload import headers_of, payload_of
-from hubd_apns.results import EXPIRED, FOR_THE_OPERATOR, TOO_LARGE, read
+from hubd_apns.results import EXPIRED, LOOK_AT, TOO_LARGE, read
 
 if TYPE_CHECKING:
     from hubd_apns.lines import Line, Lines
@@ -102,7 +102,7 @@ class ApnsBackend:
             result, authorization = await self._tried(line, token, headers, payload_of(push, overrides, least=True))
         if result.reason == EXPIRED and line.tokens.refresh(authorization):
             result, _ = await self._tried(line, token, headers, payload_of(push, overrides))
-        if result.reason in FOR_THE_OPERATOR:
+        if result.reason in LOOK_AT:
             self._tell(app, result.reason)
         return result
 
@@ -128,7 +128,8 @@ class ApnsBackend:
         now, what = self._hub.clock.monotonic(), (app.label, reason)
         if now >= self._told.get(what, now):
             self._told[what] = now + TOLD_AGAIN_S
-            self._hub.log.error("Apple refuses this app or its key", app=app.label, answer=reason)
+            text = "Apple refuses this app or its key"
+            self._hub.log.error(text, app=app.label, answer=reason, look_at=LOOK_AT[reason])
 
 
 def _destination(address: Mapping[str, Any]) -> str:

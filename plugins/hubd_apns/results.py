@@ -30,14 +30,14 @@ MEANING: Mapping[str, tuple[Outcome, bool]] = {
     "400 MissingTopic": (_REFUSED, False),
     "400 PayloadEmpty": (_REFUSED, False),
     "400 TopicDisallowed": (_REFUSED, False),
-    "403 BadCertificate": (_REFUSED, False),
-    "403 BadCertificateEnvironment": (_REFUSED, False),
-    "403 BadEnvironmentKeyIdInToken": (_REFUSED, False),
+    "403 BadCertificate": (_LATER, True),
+    "403 BadCertificateEnvironment": (_LATER, True),
+    "403 BadEnvironmentKeyIdInToken": (_LATER, True),
     EXPIRED: (_LATER, True),
-    "403 Forbidden": (_REFUSED, False),
-    "403 InvalidProviderToken": (_REFUSED, False),
-    "403 MissingProviderToken": (_REFUSED, False),
-    "403 UnrelatedKeyIdInToken": (_REFUSED, False),
+    "403 Forbidden": (_LATER, True),
+    "403 InvalidProviderToken": (_LATER, True),
+    "403 MissingProviderToken": (_LATER, True),
+    "403 UnrelatedKeyIdInToken": (_LATER, True),
     "404 BadPath": (_REFUSED, False),
     "405 MethodNotAllowed": (_REFUSED, False),
     "410 ExpiredToken": (_GONE, False),
@@ -51,9 +51,17 @@ MEANING: Mapping[str, tuple[Outcome, bool]] = {
 }
 """Every reason that Apple documents: how it ends, and whether everybody has to wait."""
 
-ABOUT_THE_KEY = frozenset(reason for reason in MEANING if reason.startswith("403 ") or "ProviderToken" in reason)
-"""What an operator has to hear of: it isn't about one device."""
-FOR_THE_OPERATOR = ABOUT_THE_KEY | {"400 BadTopic", "400 MissingTopic", "400 TopicDisallowed"}
+_KEY = "team_id, key_id and key_file, and whether the key is still there at Apple with APNs ticked"
+_CLOCK = "this machine's clock: Apple takes a token for an hour, and one new token in 20 minutes"
+_TOPIC = "topic: it has to be the app's bundle id, and the app one of this team's"
+LOOK_AT: Mapping[str, str] = {
+    **{reason: _KEY for reason in MEANING if reason.startswith("403 ")},
+    EXPIRED: _CLOCK,
+    "403 BadEnvironmentKeyIdInToken": "the key at Apple: it isn't for this environment (sandbox or production)",
+    "429 TooManyProviderTokenUpdates": _CLOCK + "; and whether something else signs with this key",
+    **dict.fromkeys(("400 BadTopic", "400 MissingTopic", "400 TopicDisallowed"), _TOPIC),
+}
+"""What isn't about one device but the app or its key, and what an operator is to look at then."""
 
 
 def read(status: str, body: bytes, retry_after: str, now: float) -> PushResult:

@@ -36,6 +36,8 @@ STATUSES = (
     "DEADLINE_EXCEEDED",
 )
 """Those that any Google API may answer (google.rpc.Code), where there is none of FCM's."""
+OF_THE_ACCOUNT = frozenset({"401 UNAUTHENTICATED", "403 PERMISSION_DENIED"})
+"""Reasons for which nothing is taken from this account until somebody mends it."""
 QUOTA_S = 60.0
 """How long to wait when a quota is spent and the service doesn't say: its quotas are for a minute."""
 LONGEST_S = 86_400.0
@@ -61,13 +63,14 @@ def judge(status: int, headers: Mapping[str, str], body: bytes, now: float) -> P
             return PushResult(Outcome.GONE, reason)
         case "INVALID_ARGUMENT":
             return PushResult(Outcome.GONE, f"{reason} token") if error.is_about_token else _refused(reason)
-        case "SENDER_ID_MISMATCH" | "THIRD_PARTY_AUTH_ERROR" | "PERMISSION_DENIED":
+        case "SENDER_ID_MISMATCH" | "THIRD_PARTY_AUTH_ERROR":
             return _refused(reason)
         case "QUOTA_EXCEEDED" | "RESOURCE_EXHAUSTED":
             return _too_many(reason, retry_after_s, for_all=not error.is_about_device)
         case "INTERNAL" | "UNSPECIFIED_ERROR":
             return PushResult(Outcome.LATER, reason, retry_after_s)
-        case "UNAVAILABLE" | "UNAUTHENTICATED" | "DEADLINE_EXCEEDED" | "NOT_FOUND":
+        case "UNAVAILABLE" | "DEADLINE_EXCEEDED" | "NOT_FOUND" | "UNAUTHENTICATED" | "PERMISSION_DENIED":
+            # The last two are about the account: what is pushed waits until somebody has mended that.
             return PushResult(Outcome.LATER, reason, retry_after_s, for_all=True)
     # Something else than FCM answers, such as a proxy. That is about everybody, but for a 500.
     if status == 413:

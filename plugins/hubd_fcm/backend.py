@@ -5,7 +5,19 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from hubd.plugin import Address, Device, FieldError, Limits, Outcome, Push, PushResult, Rate, invalid
+from hubd.plugin import (
+    Address,
+    Device,
+    FieldError,
+    Limits,
+    Outcome,
+    PluginLog,
+    Push,
+    PushResult,
+    Rate,
+    invalid,
+)
+from hubd_fcm.answers import OF_THE_ACCOUNT
 from hubd_fcm.messages import Messages
 from hubd_fcm.overrides import wrong_in
 from hubd_fcm.senders import Sender
@@ -38,9 +50,10 @@ class FcmBackend:
         self.project = project
         self.limits = limits_of(all_collapsible=all_collapsible)
 
-    def begin(self, messages: Messages, sender: Sender) -> None:
+    def begin(self, messages: Messages, sender: Sender, log: PluginLog) -> None:
         """Send by these from now on."""
-        self._messages, self._sender = messages, sender
+        self._messages, self._sender, self._log = messages, sender, log
+        self._is_told = False
 
     def end(self) -> None:
         """Send no more."""
@@ -74,4 +87,17 @@ class FcmBackend:
             shared = self._messages.shared(push)
         except (ValueError, ValidationError):
             return PushResult(Outcome.REFUSED, "message invalid")
-        return await self._sender.send(shared, device, push)
+        result = await self._sender.send(shared, device, push)
+        self._tell(result)
+        return result
+
+    def _tell(self, result: PushResult) -> None:
+        """Say once that the account is refused, and when it isn't any more."""
+        if result.reason in OF_THE_ACCOUNT and not self._is_told:
+            self._is_told = True
+            self._log.error(
+                "FCM takes nothing from this account: has it the right, and is the API on?", answer=result.reason
+            )
+        elif self._is_told and result.outcome is Outcome.ACCEPTED:
+            self._is_told = False
+            self._log.info("FCM takes messages from this account again")

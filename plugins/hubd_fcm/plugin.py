@@ -50,7 +50,7 @@ class Fcm:
         certificate = credentials.Certificate(dict(account.info))
         messages = Messages(messaging, notification=self._notification, channel_id=config.android_channel_id)
         self._sender = self._http(hub, certificate) if config.sender == "http" else self._sdk(hub, certificate)
-        self.backend.begin(messages, self._sender)
+        self.backend.begin(messages, self._sender, hub.log)
 
     def _http(self, hub: PluginHub, certificate: Any) -> Sender:
         # With the one right that it needs; firebase-admin asks for all that a project has.

@@ -23,7 +23,7 @@ from hubd.plugin import (
 )
 from hubd_webpush.answers import OTHER_KEY, TOO_LARGE, failed, result_of
 from hubd_webpush.config import WebPushConfig
-from hubd_webpush.keys import base64url, from_base64url
+from hubd_webpush.keys import base64url, checked_base64url
 from hubd_webpush.overrides import LEAST, payload_of, wrong_overrides
 from hubd_webpush.services import SERVICES, Origin, Services
 from hubd_webpush.subscriptions import check_subscription
@@ -146,7 +146,7 @@ class WebPushBackend:
             "POST",
             device.address["endpoint"],
             headers=headers,
-            body=self._encrypt(from_base64url(keys["p256dh"]), from_base64url(keys["auth"]), data),
+            body=self._encrypt(checked_base64url(keys["p256dh"]), checked_base64url(keys["auth"]), data),
             timeout_s=self._config.timeout_s,
             answer_bytes=0,
         )

@@ -94,6 +94,11 @@ def from_base64url(text: str) -> bytes:
     return data
 
 
+def checked_base64url(text: str) -> bytes:
+    """The bytes of what was found to be base64url before, and is kept without padding."""
+    return base64.urlsafe_b64decode(text + "==")
+
+
 def is_point(data: bytes) -> bool:
     """Whether these bytes are a point of P-256, written in full (SEC 1 section 2.3.3)."""
     if len(data) != POINT_BYTES or data[0] != _UNCOMPRESSED:

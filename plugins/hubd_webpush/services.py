@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from typing import NamedTuple
-from urllib.parse import urlsplit
 
 from yarl import URL
 
@@ -11,17 +10,18 @@ from hubd.plugin import EgressRefused, check_url
 SERVICES = ("googleapis.com", "push.services.mozilla.com", "push.apple.com", "notify.windows.com")
 """The hosts of the push services of browsers, and all under them."""
 HOSTS = frozenset({"fcm.googleapis.com", "updates.push.services.mozilla.com", "web.push.apple.com"})
-"""Those that browsers really name. Each is paced by itself; others of a service share its name, so that whoever makes up
-hosts under it makes no more destinations, and disturbs none of these."""
+"""Those that browsers really name. Each is paced by itself; others of a service share its name, so that whoever makes
+up hosts under it makes no more destinations, and disturbs none of these."""
 ORIGINS = 1000
 _HTTPS = 443
+_HTTPS_CHARS = len("https://")
 
 
 class Origin(NamedTuple):
     """A push service, as far as its address says.
 
-    ``name`` is what its pace is counted by, ``is_shared`` whether other hosts go by it, too; ``audience`` whom signatures
-    are for (RFC 8292 section 2); ``why_not`` why it isn't called (None: it may be).
+    ``name`` is what its pace is counted by, ``is_shared`` whether other hosts go by it, too; ``audience`` whom
+    signatures are for (RFC 8292 section 2); ``why_not`` why it isn't called (None: it may be).
     """
 
     name: str
@@ -38,7 +38,7 @@ class Services:
     def __init__(self, services: Iterable[str], allow_hosts: Iterable[str]) -> None:
         self._services = tuple(services)
         self._allow_hosts = tuple(allow_hosts)
-        self._known: dict[tuple[str, str], Origin] = {}
+        self._known: dict[str, Origin] = {}
 
     def why_not(self, endpoint: object) -> str | None:
         """Why this endpoint isn't called; None: it may be. Where its name leads is judged when it is."""
@@ -52,16 +52,18 @@ class Services:
 
     def origin_of(self, endpoint: str) -> Origin:
         """The service of an endpoint that was taken once; whether it may be called is judged by the options of now."""
-        try:
-            parts = urlsplit(endpoint)
-            origin = self._known.get(parts[:2])
-            if origin is None:
-                if len(self._known) >= ORIGINS:
-                    self._known.clear()
-                origin = self._known[parts[:2]] = self._judged(check_url(endpoint, self._allow_hosts))
-            return origin
-        except ValueError as error:  # EgressRefused, too
-            return Origin("refused", why_not=str(error))
+        # What stands before the path decides alone who is called. The rest is judged once more when it is.
+        beginning = endpoint[: endpoint.find("/", _HTTPS_CHARS)]
+        origin = self._known.get(beginning)
+        if origin is None:
+            try:
+                origin = self._judged(check_url(endpoint, self._allow_hosts))
+            except EgressRefused as refused:
+                return Origin("refused", why_not=str(refused))
+            if len(self._known) >= ORIGINS:
+                self._known.clear()
+            self._known[beginning] = origin
+        return origin
 
     def _judged(self, url: URL) -> Origin:
         host = (url.raw_host or "").lower()

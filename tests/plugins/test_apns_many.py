@@ -74,6 +74,7 @@ async def test_none_hangs_and_none_is_lost(count: int) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(600)
 async def test_memory_doesn_t_grow_with_what_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     # h2 remembers so many streams of each connection: some 7 MB, which would take longer to reach.
     assert H2Connection.MAX_CLOSED_STREAMS == 65_536

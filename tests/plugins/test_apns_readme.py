@@ -71,7 +71,7 @@ async def test_every_metric_is_there_and_counts() -> None:
         registry = CollectorRegistry()
         world.plugin.hubd_register_metrics(registry)
         names = {family.name + ("_total" if family.type == "counter" else "") for family in registry.collect()}
-        assert set(rows("an error, once a minute")) == names
+        assert set(rows("one new token in 20 minutes.")) == names
         assert {await world.hub.metric(name) for name in names} == {0.0}
         await world.send()
         assert {await world.hub.metric(name) for name in names} == {1.0}

@@ -55,8 +55,9 @@ CASES = (
     Case(
         "403 PERMISSION_DENIED",
         error(status=403, word="PERMISSION_DENIED", message="API has not been used"),
-        REFUSED,
+        LATER,
         "403 PERMISSION_DENIED",
+        for_all=True,
     ),
     Case(
         "401 UNAUTHENTICATED, also with a new access token",

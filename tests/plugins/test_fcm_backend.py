@@ -7,6 +7,7 @@ import pytest
 from hubd_fcm.backend import FcmBackend
 
 from hubd.plugin import Device, Outcome, Problem, Rate
+from hubd.testing.fcm_service import error
 from tests.plugins.fcm_world import DEVICE, fcm, push
 
 BACKEND = FcmBackend("proj", all_collapsible=False)
@@ -69,6 +70,32 @@ async def test_what_firebase_admin_does_not_take_is_refused(tmp_path: Path) -> N
         result = await world.send(overrides={"color": "red"})  # checked long ago, by whatever version
         assert result == (Outcome.REFUSED, "message invalid", None, False, None)
         assert world.service.calls == 0
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_an_account_that_is_refused_is_told_of_once(
+    tmp_path: Path, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+
+    def told() -> list[str]:
+        found = [str(record.__dict__) for record in caplog.records if "this account" in str(record.__dict__)]
+        return ["ERROR" if "'ERROR'" in one else "INFO" for one in found]
+
+    async with fcm(tmp_path) as world:
+        await world.send()
+        await world.hub.advance(30)
+        word = {401: "UNAUTHENTICATED", 403: "PERMISSION_DENIED"}[status]
+        world.service.script = lambda message: error(status=status, word=word)
+        for _ in range(3):
+            result = await world.send()
+            assert result.outcome is Outcome.LATER and result.for_all  # nothing is lost meanwhile
+            await world.hub.advance(30)
+        assert told() == ["ERROR"]
+        world.service.script = lambda message: None
+        for _ in range(2):
+            assert (await world.send()).outcome is Outcome.ACCEPTED
+        assert told() == ["ERROR", "INFO"]
 
 
 async def test_tokens_are_put_in_as_they_are(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hubd_fcm.credential import Credential
 from hubd_fcm.messages import Messages
 from hubd_fcm.senders import HttpSender
 
-from hubd.plugin import Answer, Rate
+from hubd.plugin import Answer, PluginLog, Rate
 from hubd.testing.fcm_quotas import FcmLimits
 from hubd.testing.fcm_service import FcmAnswer, FcmPush, FcmService
 from tests.push.pushing_world import PushWorld
@@ -78,7 +78,7 @@ class Day:
         network: Any = Network(self.service, self.random)
         url = "https://fcm.googleapis.com/v1/projects/hubd-stand-in/messages:send"
         sender = HttpSender(url, Credential(owner, owner), network, self.world.clock)
-        self.backend.begin(Messages(messaging, notification=notification, channel_id=""), sender)
+        self.backend.begin(Messages(messaging, notification=notification, channel_id=""), sender, PluginLog("fcm"))
         self.world.backends["fcm"] = self.backend
         self.published: dict[str, list[tuple[str, float]]] = defaultdict(list)
         self._count = 0

@@ -248,11 +248,16 @@ def test_a_turn_does_not_do_everything(make_world: MakeWorld) -> None:
 
 
 def test_hosts_take_turns_where_there_is_much_for_each(make_world: MakeWorld) -> None:
-    world = make_world(limits=Limits(at_once=5000))
+    world = make_world(limits=Limits(at_once=1))
     hosts = [f"h{number}" for number in range(20)]
     users = spread(world, 2000, *hosts)
+    world.service.takes_s = 5
     world.publish("n1", *users)
-    world.run(10)
+    world.run(2)
+    assert len(world.service.sent) == 20
+    world.service.limits = Limits(at_once=5000)
+    world.publish("n2", *users[:20])
+    world.run(1)
     first = [sent.host for sent in world.service.sent[:1000]]
     assert {host: first.count(host) > 20 for host in hosts} == dict.fromkeys(hosts, True)
 
