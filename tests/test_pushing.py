@@ -114,3 +114,22 @@ async def test_a_stop_waits_for_what_is_under_way() -> None:
         await hub.publish("user:ada", {"type": "alarm"}, id="n1", priority="critical")
         assert (begun, finish) == (["n1"], [])
     assert finish == ["n1"]
+
+
+async def test_an_ack_reaches_the_second_device_also_when_the_explanation_had_to_go() -> None:
+    async with hub_for(Toy, settings={"delivery": {"explain_bytes": 0}}) as hub:
+        await hub.register("ada", "toy", token="phone")
+        await hub.register("ada", "toy", token="tablet", host="busy")
+        backend = hub.plugin.backend
+        backend.answer = lambda device, push: (
+            PushResult(Outcome.LATER, "429", 60.0, for_all=True)
+            if device.address["token"] == "tablet"
+            else PushResult(Outcome.ACCEPTED, "200")
+        )
+        await hub.publish("user:ada", {"type": "alarm"}, id="n1", priority="critical")
+        await hub.advance(10)
+        ada = hub.connect("ada")
+        hub.hub.ack("ada", ["n1"], [ada])
+        before = len(pushed(hub))
+        await hub.advance(600)
+        assert len(pushed(hub)) == before

@@ -62,8 +62,8 @@ class Ledger:
             self._pass(next(iter(self._by_age.values())))
 
     def _pass(self, record: Record) -> None:
-        """It is its turn to go: an open one goes later."""
-        if record.is_open:
+        """It is its turn to go: one that is open, or that devices wait for, goes later."""
+        if record.is_open or record.is_awaited:
             self._by_age.move_to_end(record.key)
         else:
             self.drop(record)

@@ -79,6 +79,7 @@ class Record:
         "has_held",
         "heard",
         "id",
+        "is_awaited",
         "is_durable",
         "is_open",
         "is_stored",
@@ -151,6 +152,8 @@ class Record:
         self.no_route = NOBODY
         self.due_at = self.deadline = float("inf")
         self.is_open = self.is_stored = False
+        self.is_awaited = False
+        """Whether devices still wait for it: the ledger keeps it so long, for an ack has to reach whoever pushes."""
         self.was_pushed = False
         """Whether a push of it was ever begun: some of a user's devices may wait for it when another one has it."""
         self.heard = 0

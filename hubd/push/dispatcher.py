@@ -76,12 +76,12 @@ class Dispatcher:
 
     def _connect(self, needs: Needs) -> None:
         """Make the parts, each of which knows the next one."""
-        pacing = Pacing()
-        self._jobs = JobTable(needs.clock, needs.devices, pacing, self._told)
+        self._pacing = Pacing()
+        self._jobs = JobTable(needs.clock, needs.devices, self._pacing, self._told)
         self._bringing = Bringing(
             needs,
             jobs=self._jobs,
-            pacing=pacing,
+            pacing=self._pacing,
             told=self._told,
             under_way=self._under_way,
             counts=self.counts,
@@ -98,6 +98,7 @@ class Dispatcher:
 
     def apply(self, config: Config) -> None:
         """Go by this config from now on; what waits already waits as long as it was to."""
+        self._pacing.apply(config.push.devices)
         self._bringing.first_s, self._bringing.longest_s = config.push.retry_first_s, config.push.retry_longest_s
 
     def __len__(self) -> int:
@@ -130,7 +131,10 @@ class Dispatcher:
 
     def devices_changed(self, user_number: int) -> None:
         """A user has one more device, or one less."""
-        if self._jobs:
+        for job in self._jobs.of_user(user_number):
+            self._routing.add(job, job.users)
+            self._wake_in(0.0)
+        if self._jobs.has_many:
             self._changed.add(user_number)
             self._wake_in(0.0)
 
@@ -192,7 +196,7 @@ class Dispatcher:
             for job in lost:
                 self._routing.add(job, job.users)
         if self._search is None and self._changed:
-            self._search = iter(self._jobs.all()), self._changed
+            self._search = iter(self._jobs.of_many()), self._changed
             self._changed = UserSet()
         if self._search is None:
             return

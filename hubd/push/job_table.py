@@ -4,6 +4,7 @@ import logging
 from collections import OrderedDict
 
 from hubd.clock import Clock
+from hubd.core.collapsing import Collapsing
 from hubd.core.milestones import EXPIRED
 from hubd.core.notification import Priority
 from hubd.core.record import Record
@@ -32,7 +33,9 @@ class JobTable:
         self._told = told
         self._jobs: dict[Record, Job] = {}
         self._unfollowed: OrderedDict[Job, None] = OrderedDict()
-        self._collapsing: dict[tuple[str | None, str], dict[Job, None]] = {}
+        self._collapsing = Collapsing()
+        self._of_many: dict[Job, None] = {}
+        self._of_one: dict[int, dict[Job, None]] = {}  # those for a single user, by his number
         self._count = 0
         self.lost: dict[Job, None] = {}
         """Those in which a device turned out to be somebody else's: somebody may have none left."""
@@ -40,9 +43,18 @@ class JobTable:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def all(self) -> list[Job]:
-        """All of them, the oldest first."""
-        return list(self._jobs.values())
+    def of_user(self, number: int) -> list[Job]:
+        """Those that are for this user (by number) alone."""
+        return list(self._of_one.get(number, ()))
+
+    @property
+    def has_many(self) -> bool:
+        """Whether there are any for several users."""
+        return bool(self._of_many)
+
+    def of_many(self) -> list[Job]:
+        """Those that are for several users, the oldest first."""
+        return list(self._of_many)
 
     def is_known(self, job: Job) -> bool:
         """Whether it isn't over."""
@@ -59,23 +71,39 @@ class JobTable:
         else:
             self._count += 1
             job = self._jobs[record] = Job(self._count, record, record.notification)
+            record.is_awaited = True
             self._take_place_of_others(job, users)
         job.users = job.users | users
         return job
 
-    def _take_place_of_others(self, job: Job, users: UserSet) -> None:
+    def _index(self, job: Job) -> None:
+        record = job.record
+        self._collapsing.add(record)
+        if len(record.everybody) == 1:
+            job.only_user = next(iter(record.everybody))
+            self._of_one.setdefault(job.only_user, {})[job] = None
+        else:
+            self._of_many[job] = None
+
+    def _unindex(self, job: Job) -> None:
+        self._collapsing.discard(job.record)
+        self._of_many.pop(job, None)
+        if job.only_user is not None:
+            jobs = self._of_one[job.only_user]
+            del jobs[job]
+            if not jobs:
+                del self._of_one[job.only_user]
+
+    def _take_place_of_others(self, record: Record, users: UserSet) -> None:
         """What has the same collapse key needn't go to the other devices of those who have it on one of them.
 
         Whoever has it on none is the state machine's concern.
         """
-        key = job.record.collapses
-        if key is None:
+        if record.collapses is None:
             return
-        others = self._collapsing.setdefault(key, {})
-        for older in list(others):
-            if older.priority is not Priority.CRITICAL:
+        for other in self._collapsing.find(record.collapses, users):
+            if other.priority is not Priority.CRITICAL and (older := self._jobs.get(other)) is not None:
                 self.drop(older, older.accepted & users)
-        self._collapsing.setdefault(key, others)[job] = None
 
     def cancel(self, record: Record, users: UserSet) -> None:
         """These users don't want it any more."""
@@ -160,13 +188,10 @@ class JobTable:
         for user in job.users:
             self.nowhere(job, user)  # those whose devices others have now
         del self._jobs[job.record]
+        job.record.is_awaited = False
         self._unfollowed.pop(job, None)
         self.lost.pop(job, None)
-        key = job.record.collapses
-        if key is not None and (others := self._collapsing.get(key)) is not None:
-            others.pop(job, None)
-            if not others:
-                del self._collapsing[key]
+        self._unindex(job)
 
     def _follow(self, job: Job) -> None:
         """The state machine bounds what is open; here, what is left besides."""

@@ -31,8 +31,8 @@ class Job:
     """
 
     __slots__ = (
-        "accepted", "busy", "done", "expires_at", "is_now_or_never", "missed", "notification", "number", "open",
-        "parts", "priority", "record", "refused", "todo", "users",
+        "accepted", "busy", "done", "expires_at", "is_now_or_never", "missed", "notification", "number",
+        "only_user", "open", "parts", "priority", "record", "refused", "todo", "users",
     )  # fmt: skip
 
     def __init__(self, number: int, record: Record, notification: Notification) -> None:
@@ -43,6 +43,8 @@ class Job:
         self.priority = record.priority
         self.expires_at = record.expires_at
         self.is_now_or_never = record.ttl_s <= 0
+        self.only_user: int | None = None
+        """The number of the one whom it is meant for, if that is one."""
         self.users = UserSet()
         self.todo: UserSet = NOBODY
         self.accepted: UserSet = NOBODY

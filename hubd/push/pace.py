@@ -11,8 +11,9 @@ from typing import NamedTuple
 from hubd.hooks.push import Limits, Push, Rate
 
 ENTRIES = 200_000
-"""So many devices each table has; when it is full, others wait until one of those is idle."""
-FULL_S = 1.0
+"""So many devices each table has room for, or as many as there may be; when it is full, others wait until one of those
+is idle."""
+FULL_S = 10.0
 """How long they wait before they ask again."""
 _BURST_SHARE = 10
 """Of what is allowed, one in so many may come at once; the rest comes evenly."""
@@ -69,7 +70,7 @@ class Table:
 
     def __init__(self, pace: Pace, entries: int = ENTRIES) -> None:
         self.pace = pace
-        self._entries = entries
+        self.entries = entries
         self._free_at: OrderedDict[int, float] = OrderedDict()
 
     def __len__(self) -> int:
@@ -89,7 +90,7 @@ class Table:
     def has_room(self, now: float) -> bool:
         """Whether one more finds a place."""
         self._let_go(now)
-        return len(self._free_at) < self._entries
+        return len(self._free_at) < self.entries
 
     def taken(self, device: int, now: float) -> None:
         """This one has one more."""
@@ -114,7 +115,7 @@ class Keys:
 
     def __init__(self, most: int, entries: int = ENTRIES) -> None:
         self._most = most
-        self._entries = entries
+        self.entries = entries
         self._kept: OrderedDict[int, tuple[tuple[int, float], ...]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -125,7 +126,7 @@ class Keys:
         kept = self._live(device, now)
         if not kept:
             self._let_go(now)
-            return device in self._kept or len(self._kept) < self._entries
+            return device in self._kept or len(self._kept) < self.entries
         return len(kept) < self._most or any(one == hash(key) for one, _ in kept)
 
     def taken(self, device: int, key: str, until: float, now: float) -> None:
@@ -175,6 +176,12 @@ class DevicePaces:
         self._all_collapsible = limits.all_collapsible
         self._keys = Keys(limits.collapse_keys, entries) if limits.collapse_keys else None
         self.is_any = bool(self._rates) or self._collapsible is not None or self._keys is not None
+
+    def resize(self, entries: int) -> None:
+        """Have room for so many devices from now on."""
+        for table in (*self._rates, self._collapsible, self._keys):
+            if table is not None:
+                table.entries = entries
 
     def look(self, device: int, push: Push, now: float, *, is_urgent: bool = False) -> Look:
         """Whether this may go now, or how long it has to wait."""

@@ -6,7 +6,7 @@ from hubd.core.users import UserSet
 from hubd.hooks.push import Limits, Push, PushBackend
 from hubd.push.jobs import Part
 from hubd.push.lines import Lines
-from hubd.push.pace import FULL_S, DevicePaces
+from hubd.push.pace import ENTRIES, FULL_S, DevicePaces
 
 _YIELD = 0.1
 """Who has just gone has the next one of his line wait a little longer: so other lines find a gap between."""
@@ -24,12 +24,19 @@ class Pacing:
 
     def __init__(self) -> None:
         self._paces: dict[str, tuple[Limits, DevicePaces]] = {}
+        self._entries = ENTRIES
         self.lines = Lines()
+
+    def apply(self, devices: int) -> None:
+        """There may be so many devices: that is what the tables have room for."""
+        self._entries = max(ENTRIES, devices)
+        for _, paces in self._paces.values():
+            paces.resize(self._entries)
 
     def _of(self, backend: PushBackend) -> DevicePaces:
         limits, found = self._paces.get(backend.platform, (None, None))
         if found is None or limits != backend.limits:
-            found = DevicePaces(backend.limits)
+            found = DevicePaces(backend.limits, self._entries)
             self._paces[backend.platform] = backend.limits, found
         return found
 

@@ -51,7 +51,7 @@
         await done(store.put(entry));
         return true;
       });
-      if (this.#claims++ % TIDY_EVERY === 0) await this.#tidy("shown", SHOWN_MAX, SHOWN_MS);
+      if (this.#claims++ % TIDY_EVERY === 0) await this.#tidy("shown", SHOWN_MAX, SHOWN_MS).catch(() => {});
       return isFirst;
     }
 
@@ -85,7 +85,7 @@
     /** An ack that couldn't be said. @param {string} id @param {string} capability */
     async keepAck(id, capability) {
       await this.#write("acks", (store) => done(store.put({ id, capability, at: this.#now() })));
-      await this.#tidy("acks", ACKS_MAX, ACKS_MS);
+      await this.#tidy("acks", ACKS_MAX, ACKS_MS).catch(() => {});
     }
 
     /** @returns {Promise<{ id: string, capability: string }[]>} */

@@ -1,10 +1,12 @@
 """The options in ``[plugins.apns]``, and what has to be true of them."""
 
+import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import PrivateAttr, ValidationInfo, model_validator
+from pydantic import AfterValidator, PrivateAttr, ValidationInfo, model_validator
 
 from hubd.plugin import Field, ListOf, PluginConfig, Seconds, raise_at
 
@@ -12,21 +14,34 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 APPS = 100
+_LIST = "apps are a list: what belongs to one stands under [[plugins.apns.apps]], with two brackets"
 KEY_BYTES = 64 * 1024
 Environment = Literal["production", "sandbox"]
+
+
+def _apple_id(text: str) -> str:
+    if re.fullmatch("[A-Z0-9]{10}", text) is None:
+        raise ValueError("has to be the ten capital letters and digits that Apple shows, such as ABCDE12345")
+    return text
+
+
+def _bundle_id(text: str) -> str:
+    if re.fullmatch("[A-Za-z0-9][A-Za-z0-9.-]{0,254}", text) is None:
+        raise ValueError("has to be the app's bundle id, such as com.example.app")
+    return text
 
 
 class AppConfig(PluginConfig):
     """One app, with the key that signs for it."""
 
-    topic: str = Field(
-        pattern="^[A-Za-z0-9][A-Za-z0-9.-]{0,254}$", description="The app's bundle id.", examples=["com.example.app"]
+    topic: Annotated[str, AfterValidator(_bundle_id)] = Field(
+        description="The app's bundle id.", examples=["com.example.app"]
     )
-    team_id: str = Field(
-        pattern="^[A-Z0-9]{10}$", description="The ten characters of the team at Apple.", examples=["ABCDE12345"]
+    team_id: Annotated[str, AfterValidator(_apple_id)] = Field(
+        description="The ten characters of the team at Apple.", examples=["ABCDE12345"]
     )
-    key_id: str = Field(
-        pattern="^[A-Z0-9]{10}$", description="The ten characters of the key at Apple.", examples=["KEY1234567"]
+    key_id: Annotated[str, AfterValidator(_apple_id)] = Field(
+        description="The ten characters of the key at Apple.", examples=["KEY1234567"]
     )
     key_file: str = Field(
         description="The key itself, AuthKey_....p8; a relative path starts at the config file's folder.",
@@ -48,6 +63,7 @@ class AppConfig(PluginConfig):
 
     _key: "EllipticCurvePrivateKey | None" = PrivateAttr(default=None)
     _public_bytes: bytes = PrivateAttr(default=b"")
+    _is_readable: bool = PrivateAttr(default=False)
     _ca_path: str = PrivateAttr(default="")
 
     @model_validator(mode="after")
@@ -55,7 +71,8 @@ class AppConfig(PluginConfig):
         folder = Path((info.context or {}).get("folder", "."))
         try:
             self._key, self._public_bytes = _key_of(_content(folder, self.key_file))
-        except ValueError as error:
+            self._is_readable = bool((folder / self.key_file).stat().st_mode & stat.S_IROTH)
+        except (ValueError, OSError) as error:
             raise_at([(("key_file",), f"{self.key_file!r} {error}")])
         if self.ca_file:
             try:
@@ -70,6 +87,11 @@ class AppConfig(PluginConfig):
         """What tokens are signed with."""
         assert self._key is not None
         return self._key
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether others on this machine can read the key."""
+        return self._is_readable
 
     @property
     def public_bytes(self) -> bytes:
@@ -97,6 +119,15 @@ class ApnsConfig(PluginConfig):
         12, gt=0, le=14, description="How long one push may take before it is tried again, a new connection included."
     )
     connect_timeout_s: Seconds = Field(8, gt=0, le=14, description="How long connecting may take.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_the_list(cls, values: Any) -> Any:
+        if isinstance(values, dict):
+            in_here = [name for name in values if name in AppConfig.model_fields]
+            if in_here or isinstance(values.get("apps"), dict):
+                raise_at([((name,), _LIST) for name in in_here or ["apps"]])
+        return values
 
     @model_validator(mode="after")
     def _check_apps(self) -> Self:

@@ -22,6 +22,7 @@ class Apns:
         self._config = config
         self.backend = ApnsBackend(config)
         self.lines: Lines | None = None
+        self._hub: PluginHub | None = None
 
     @hookimpl
     def hubd_push_backends(self) -> list[PushBackend]:
@@ -38,8 +39,10 @@ class Apns:
         """Be ready; nothing is dialled before there is something to send."""
         from hubd_apns.lines import Lines  # late: loads aioapns, h2 and OpenSSL
 
+        self._hub = hub
         self.lines = Lines(self._config, hub)
         self.backend.start(hub, self.lines)
+        self._warn()
 
     @hookimpl
     def hubd_reconfigure(self, config: ApnsConfig) -> None:
@@ -48,6 +51,12 @@ class Apns:
         self.backend.apply(config)
         if self.lines is not None:
             self.lines.apply(config)
+            self._warn()
+
+    def _warn(self) -> None:
+        for file in dict.fromkeys(app.key_file for app in self._config.apps if app.is_readable):
+            if self._hub is not None:
+                self._hub.log.warning("everybody on this machine can read a private key: chmod 600", file=file)
 
     @hookimpl
     async def hubd_shutdown(self) -> None:

@@ -1,7 +1,8 @@
 """One person, one browser, several ways: each notification is shown once over all tabs and the service worker.
 
 Frames reach each tab, and pushes the worker, in random order and at random times, while tabs come to the front and go.
-What counts is what a person saw: toasts in pages, and notifications of the browser.
+What counts is what a person saw: toasts in pages, and what the worker had the browser show. It tells the test of each,
+as Chromium forgets some: the oldest of many, and what is shown in the moment in which somebody asks what is there.
 """
 
 import asyncio
@@ -22,6 +23,14 @@ AT_ONCE = 10
 SPREAD_S = 0.5
 WAIT_S = 60.0
 SHOWN = "navigator.serviceWorker.getRegistration().then((r) => r.getNotifications())"
+WORKER = """
+const show = ServiceWorkerRegistration.prototype.showNotification;
+ServiceWorkerRegistration.prototype.showNotification = async function (title, options) {
+  await show.call(this, title, options);
+  await fetch(`/api/shown/${options.data.id}`, { method: "POST" });
+};
+importScripts("/hubd-sw.js");
+"""
 TITLES = f"{SHOWN}.then((all) => all.map((one) => [one.data.id, one.title, one.body]))"
 
 
@@ -33,7 +42,7 @@ class Browser:
         self.hub = hub
         self.tabs: dict[str, Any] = {}
 
-    async def start(self, worker: str = "/hubd-sw.js") -> None:
+    async def start(self) -> None:
         await self._chromium.call("Browser.grantPermissions", origin=self.hub.url, permissions=["notifications"])
         for name, path, new_window in (
             ("a", "/tab/a", True), ("b", "/tab/b", False), ("x", "/blank", False),
@@ -43,7 +52,7 @@ class Browser:
             if name in "abc":
                 await self.tabs[name].until("window.isUp")
         self._any = self.tabs["a"]
-        await self._any.js(f"navigator.serviceWorker.register('{worker}').then((r) => navigator.serviceWorker.ready)")
+        await self._any.js("navigator.serviceWorker.register('/sw.js').then((r) => navigator.serviceWorker.ready)")
         # The protocol drops what comes before that; a push service doesn't.
         await self._any.until("navigator.serviceWorker.ready.then((r) => r.active.state === 'activated')")
         await self._any.call("ServiceWorker.enable")
@@ -77,11 +86,18 @@ class Browser:
 
     async def seen(self) -> Counter[str]:
         """How often a person saw what, until now."""
-        seen: Counter[str] = Counter()
+        seen = self.shown_by_worker()
         for name in "abc":
             seen.update(await self.tabs[name].js("toasts"))
-        seen.update(await self._any.js(f"{SHOWN}.then((all) => all.map((one) => one.data.id))"))
         return seen
+
+    def shown_by_worker(self) -> Counter[str]:
+        return Counter(path.removeprefix("shown/") for _, path, *_ in self.hub.asked if path.startswith("shown/"))
+
+    async def take_away(self) -> list[str]:
+        """Everything that the browser shows now, and no more."""
+        ids = await self._any.js(f"{SHOWN}.then((all) => all.map((one) => {{ one.close(); return one.data.id; }}))")
+        return sorted(ids)
 
     async def until_seen(self, ids: list[str]) -> Counter[str]:
         deadline = time.monotonic() + WAIT_S
@@ -95,7 +111,7 @@ class Browser:
 
 @pytest.fixture
 async def browser(chromium: Any) -> AsyncIterator[Browser]:
-    hub = TimedHub()
+    hub = TimedHub(WORKER)
     await hub.start()
     made = Browser(chromium, hub)
     try:
@@ -147,6 +163,8 @@ async def _check(browser: Browser, seed: int, count: int) -> None:
         await _interleave(browser, random, ids)
         seen = await browser.until_seen(ids)
         assert {id: seen[id] for id in ids if seen[id] != 1} == {}, f"seed {seed}"
+        by_worker = browser.shown_by_worker()
+        assert await browser.take_away() == sorted(id for id in ids if by_worker[id]), f"seed {seed}"
     # Whoever comes back later, to whichever tab, finds nothing once more.
     for name in "abc":
         await browser.front(name)

@@ -72,7 +72,7 @@ async def test_shown_while_the_page_is_closed_once_and_taken_away_when_read_else
     await demo.until(f"{STATE} === 'connected'")
     await demo.until("document.querySelector('[data-testid=push-switch]').dataset.state === 'off'")
     await demo.js("document.querySelector('[data-testid=push-switch]').click()")
-    await demo.until("document.querySelector('[data-testid=push-switch]').checked")
+    await demo.until("document.querySelector('[data-testid=push-switch]').dataset.state === 'on'")
     await demo.close()
 
     # Nobody looks: the worker shows it, decrypted by the browser itself.

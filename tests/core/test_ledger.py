@@ -109,3 +109,15 @@ def test_a_record_that_is_let_go_of_lets_go_of_its_notification() -> None:
     assert notification is not None
     kept.ledger.drop(record)
     assert (record.notification, notification.record) == (None, None), "a circle would wait for the collector"
+
+
+def test_what_a_device_still_waits_for_stays() -> None:
+    kept = Kept(keep_s=100.0)
+    waits = kept.add("waits", age=300)
+    waits.is_awaited = True
+    kept.add("done", age=300)
+    kept.ledger.expire(SENT)
+    assert kept.ids() == ["waits"]
+    waits.is_awaited = False
+    kept.ledger.expire(SENT)
+    assert kept.ids() == []

@@ -98,6 +98,14 @@ def test_what_can_t_be_right_is_refused(name: str, value: Any, tmp_path: Path) -
     assert error_of(tmp_path, app(tmp_path, **{name: value})).startswith(f"apps.0.{name}: ")
 
 
+@pytest.mark.parametrize("given", [{"topic": "com.example.app"}, {"apps": {"topic": "com.example.app"}}])
+def test_an_app_that_isn_t_in_the_list_is_told_where_it_belongs(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError) as caught:
+        ApnsConfig.model_validate(given)
+    (error,) = caught.value.errors()
+    assert error["loc"] == tuple(given) and "[[plugins.apns.apps]]" in error["msg"]
+
+
 def test_two_apps_need_two_names(tmp_path: Path) -> None:
     error = error_of(tmp_path, app(tmp_path), app(tmp_path))
     assert error == "apps.1.name: 'com.example.app' is there twice: give each app its own name"

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from random import Random
 
+import pytest
+
 from hubd.testing.apns_service import Answer, ApnsPush, Mishap
 from tests.plugins.apns_world import TOKEN, WAIT_S, apns, token_of
 
@@ -77,3 +79,14 @@ async def test_a_stop_with_pushes_under_way_ends() -> None:
             await world.hub.publish("user:ada", {"type": "alarm"}, priority="critical", settle=False)
             await world.hub.until(lambda: world.service.open_streams, step_s=0.01)
         assert world.service.connections == {}
+
+
+@pytest.mark.parametrize(("mode", "warnings"), [(0o600, 0), (0o640, 0), (0o644, 1)])
+async def test_a_key_that_everybody_can_read_is_warned_of(
+    mode: int, warnings: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with apns() as world:
+        caplog.clear()
+        world.service.key_file.chmod(mode)
+        world.hub.reconfigure({"apps": [world.service.app(), world.service.app(name="other")]})
+        assert [record.levelname for record in caplog.records] == ["WARNING"] * warnings

@@ -156,7 +156,7 @@ def test_nothing_is_kept_of_those_that_are_over(world: World) -> None:
         record = world.record(collapse_key=key)
         world.job(record, 1)
         world.table.cancel(record, UserSet((1,)))
-    assert (len(world.table), world.table._collapsing, world.table._unfollowed) == (0, {}, {})
+    assert (len(world.table), len(world.table._collapsing), world.table._unfollowed) == (0, 0, {})
 
 
 def test_what_nobody_follows_is_bounded(
