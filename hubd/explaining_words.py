@@ -245,7 +245,7 @@ def _live_sent(standing: Standing, steps: Sequence[Fields]) -> str:
 
 def _what_next(standing: Standing) -> str:
     if standing.is_pushing:
-        return " A push has begun, and no push service has answered yet."
+        return " A push has begun, and no push service has taken it yet."
     if standing.has_no_route:
         return f" It couldn't be pushed, for {standing.user} has no device; it is, as soon as there is one."
     if standing.due_in_s is not None:
@@ -256,7 +256,7 @@ def _what_next(standing: Standing) -> str:
 def _pending(standing: Standing) -> str:
     user = standing.user
     if standing.is_pushing:
-        return f"On its way: a push to {user}'s devices has begun, and no push service has answered yet."
+        return f"On its way: a push to {user}'s devices has begun, and no push service has taken it yet."
     if standing.has_no_route:
         return (
             f"Not delivered so far: {user} has neither a connection nor a device. It goes out as soon as there is one,"

@@ -111,7 +111,7 @@ class Phones:
         kinds = [BROWSER, IPHONE, *([ANDROID] if self.has_android else [])]
         missing = "" if self.has_android else "\n  For Android phones, too: pip install 'hubd[fcm]'"
         return f"""  PHONES: {" and ".join(USERS)} have made-up ones: {", ".join(kinds)}.
-  What rings is said here. Nothing is stored, and no account is needed.{missing}
+  What rings is said here. They are gone with this process, and no account is needed.{missing}
 
   Let ada's ring:
     curl {url}/api/notifications -H 'Authorization: Bearer {key}' -d '{_CURL}'

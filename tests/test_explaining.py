@@ -64,7 +64,7 @@ async def test_a_push_without_answer_and_one_that_is_given_up() -> None:
     await world.publish("n1", "user:ada", priority="important")
     found = await world.explain("n1", "ada")
     assert (found["milestone"], word(found["steps"][-1])) == ("pending", "push_begun")
-    assert "no push service has answered yet" in found["text"]
+    assert "no push service has taken it yet" in found["text"]
     (record,) = world.hub.delivering.ledger.find_all("n1")
     world.hub.delivering.given_up(record, record.everybody, "too_large")
     assert await world.story("n1", "ada") == [

@@ -40,7 +40,7 @@ def test_many_channels_are_not_all_named() -> None:
     ("given", "words"),
     [
         (standing("live_sent", due_in_s=3), "Without an ack it is pushed in 3 s"),
-        (standing("live_sent", is_pushing=True), "no push service has answered yet"),
+        (standing("live_sent", is_pushing=True), "no push service has taken it yet"),
         (standing("live_sent", has_no_route=True), "ada has no device"),
         (standing("pending"), "may still reach ada"),
         (standing("dropped(away)"), "what goes to everybody isn't pushed"),

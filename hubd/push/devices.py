@@ -268,7 +268,7 @@ class Devices:
         if self._writes.is_awaited(entry.id) or (since is not None and since * 1000 < entry.registered_at):
             return False
         now = self._clock.monotonic()
-        distrust = self._watch.gone((entry.platform, entry.app), device_number, now)
+        distrust = self._watch.gone((entry.platform, entry.app), device_number, now, entry.owner)
         if distrust is not None:
             self._keep(entry, distrust)
             return False

@@ -4,7 +4,7 @@ Services say "unknown" of each device also when the hub asks the wrong one, or w
 ten minutes is looked at together with what was answered at all, app by app.
 """
 
-from collections import deque
+from collections import OrderedDict, deque
 
 from hubd.core.users import UserSet, union_of
 from hubd.push.device_table import App
@@ -13,6 +13,10 @@ WINDOW_S = 600.0
 """Within this time too many must not go; and so long what went can come back."""
 LEAST = 50
 """Of fewer devices nothing can be told by a share."""
+OF_ONE = 3
+"""So many devices of one user count, however many of his go."""
+OWNERS = 10_000
+"""Of so many users it is known how many went."""
 APPS = 1000
 """So many apps are watched by themselves; those beyond share one watch."""
 BUCKET_S = 60.0
@@ -111,6 +115,7 @@ class GoneWatch:
     def __init__(self, percent: int) -> None:
         self.percent = percent
         self._apps: dict[App, _Watch] = {}
+        self._owners: OrderedDict[tuple[App, int], tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._apps)
@@ -120,15 +125,30 @@ class GoneWatch:
         """Of how many apps nothing is deleted at the moment."""
         return sum(not watch.trusted for watch in self._apps.values())
 
+    def _has_many(self, app: App, owner: int, now: float) -> bool:
+        since, count = self._owners.pop((app, owner), (now, 0))
+        if now - since > WINDOW_S:
+            since, count = now, 0
+        self._owners[app, owner] = since, count + 1
+        if len(self._owners) > OWNERS:
+            self._owners.popitem(last=False)
+        return count >= OF_ONE
+
     def answered(self, app: App, device: int, now: float) -> bool:
         """A service took a push for a device; True: with this its app is trusted again."""
         watch = self._watch(app)
         watch.note(device, now, is_gone=False)
         return not watch.trusted and self._trusts_again(watch)
 
-    def gone(self, app: App, device: int, now: float) -> Distrust | None:
-        """A service doesn't know a device. None: it may go. Else it stays, and who went lately has to come back."""
+    def gone(self, app: App, device: int, now: float, owner: int | None = None) -> Distrust | None:
+        """A service doesn't know a device. None: it may go. Else it stays, and who went lately has to come back.
+
+        Of one ``owner`` (by number) only a few count: nobody shall make a whole app distrusted by dead devices of his.
+        """
         watch = self._watch(app)
+        if owner is not None and watch.trusted and self._has_many(app, owner, now):
+            watch.note_before(device, now)  # it makes up no share, but comes back with the others
+            return None
         watch.note(device, now, is_gone=True)
         if not watch.trusted:
             return Distrust(is_over=self._trusts_again(watch))

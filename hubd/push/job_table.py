@@ -72,27 +72,31 @@ class JobTable:
             self._count += 1
             job = self._jobs[record] = Job(self._count, record, record.notification)
             record.is_awaited = True
-            self._take_place_of_others(job, users)
+            self._take_place_of_others(record, users)
+            self._collapsing.add(record)
         job.users = job.users | users
+        self._index(job, users)
         return job
 
-    def _index(self, job: Job) -> None:
-        record = job.record
-        self._collapsing.add(record)
-        if len(record.everybody) == 1:
-            job.only_user = next(iter(record.everybody))
-            self._of_one.setdefault(job.only_user, {})[job] = None
-        else:
-            self._of_many[job] = None
+    def _index(self, job: Job, users: UserSet) -> None:
+        """These users are among those whom it is for: it has to be found when their devices change."""
+        if len(users) == 1 and job not in self._of_many:
+            user = next(iter(users))
+            if job.only_user in (None, user):
+                job.only_user = user
+                self._of_one.setdefault(user, {})[job] = None
+                return
+        self._unindex(job)
+        self._of_many[job] = None
 
     def _unindex(self, job: Job) -> None:
-        self._collapsing.discard(job.record)
         self._of_many.pop(job, None)
-        if job.only_user is not None:
-            jobs = self._of_one[job.only_user]
+        user, job.only_user = job.only_user, None
+        if user is not None:
+            jobs = self._of_one[user]
             del jobs[job]
             if not jobs:
-                del self._of_one[job.only_user]
+                del self._of_one[user]
 
     def _take_place_of_others(self, record: Record, users: UserSet) -> None:
         """What has the same collapse key needn't go to the other devices of those who have it on one of them.
@@ -188,6 +192,7 @@ class JobTable:
         for user in job.users:
             self.nowhere(job, user)  # those whose devices others have now
         del self._jobs[job.record]
+        self._collapsing.discard(job.record)
         job.record.is_awaited = False
         self._unfollowed.pop(job, None)
         self.lost.pop(job, None)

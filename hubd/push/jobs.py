@@ -44,7 +44,7 @@ class Job:
         self.expires_at = record.expires_at
         self.is_now_or_never = record.ttl_s <= 0
         self.only_user: int | None = None
-        """The number of the one whom it is meant for, if that is one."""
+        """The number of the one whom it is for, if that is one."""
         self.users = UserSet()
         self.todo: UserSet = NOBODY
         self.accepted: UserSet = NOBODY

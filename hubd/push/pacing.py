@@ -8,6 +8,7 @@ from hubd.push.jobs import Part
 from hubd.push.lines import Lines
 from hubd.push.pace import ENTRIES, FULL_S, DevicePaces
 
+_ANY = 10_000_000
 _YIELD = 0.1
 """Who has just gone has the next one of his line wait a little longer: so other lines find a gap between."""
 
@@ -28,8 +29,8 @@ class Pacing:
         self.lines = Lines()
 
     def apply(self, devices: int) -> None:
-        """There may be so many devices: that is what the tables have room for."""
-        self._entries = max(ENTRIES, devices)
+        """There may be so many devices (0: any number): that is what the tables have room for."""
+        self._entries = max(ENTRIES, devices or _ANY)
         for _, paces in self._paces.values():
             paces.resize(self._entries)
 

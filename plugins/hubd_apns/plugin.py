@@ -1,5 +1,6 @@
 """The plugin: a push backend, and connections from the hub's start to its end."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from hubd.plugin import PluginHub, PushBackend, hookimpl
@@ -11,6 +12,13 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from hubd_apns.lines import Lines
+
+
+def _load() -> "type[Lines]":
+    """Late, and not in the loop: it loads aioapns, h2 and OpenSSL, which takes a while."""
+    from hubd_apns.lines import Lines
+
+    return Lines
 
 
 class Apns:
@@ -35,12 +43,11 @@ class Apns:
         registry.register(Counts(lambda: self.lines))
 
     @hookimpl
-    def hubd_startup(self, hub: PluginHub) -> None:
+    async def hubd_startup(self, hub: PluginHub) -> None:
         """Be ready; nothing is dialled before there is something to send."""
-        from hubd_apns.lines import Lines  # late: loads aioapns, h2 and OpenSSL
-
+        lines = await asyncio.to_thread(_load)
         self._hub = hub
-        self.lines = Lines(self._config, hub)
+        self.lines = lines(self._config, hub)
         self.backend.start(hub, self.lines)
         self._warn()
 

@@ -1,5 +1,6 @@
 """The plugin: brings the push backend for the platform "fcm"."""
 
+import asyncio
 from typing import Any
 
 from hubd.plugin import Egress, PluginError, PluginHub, PushBackend, hookimpl
@@ -11,6 +12,10 @@ from hubd_fcm.senders import CALL_S, HttpSender, SdkSender, Sender
 
 APP = "hubd-fcm"
 """What firebase-admin knows the app by, beside those of others in this process."""
+
+
+def _load() -> None:
+    from firebase_admin import credentials, messaging  # noqa: F401
 
 
 class Fcm:
@@ -32,10 +37,10 @@ class Fcm:
         return [self.backend]
 
     @hookimpl
-    def hubd_startup(self, hub: PluginHub) -> None:
-        """Load firebase-admin, which takes a while; nothing is called before there is something to send."""
+    async def hubd_startup(self, hub: PluginHub) -> None:
+        """Load firebase-admin; nothing is called before there is something to send."""
         try:
-            import firebase_admin  # noqa: F401
+            await asyncio.to_thread(_load)  # it takes a second, and many on a busy machine
         except ImportError:
             raise PluginError("firebase-admin is missing: pip install 'hubd[fcm]'") from None
         self._hub = hub

@@ -128,7 +128,7 @@ class WebPushBackend:
             return failed(failure.reason, is_shared=origin.is_shared)
         except EgressRefused:
             return PushResult(Outcome.REFUSED, "not allowed")
-        return result_of(answer.status, answer.headers, self._clock.now())
+        return result_of(answer.status, answer.headers, self._clock.now(), is_shared=origin.is_shared)
 
     async def _post(self, device: Device, push: Push, origin: Origin, key: str, data: bytes) -> Answer:
         assert self._egress is not None  # send has looked

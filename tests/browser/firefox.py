@@ -75,6 +75,10 @@ class Page:
             await asyncio.sleep(0.05)
         return value
 
+    async def front(self) -> None:
+        """In front of the other tabs."""
+        await self._firefox.call("browsingContext.activate", context=self.context)
+
     async def close(self) -> None:
         await self._firefox.call("browsingContext.close", context=self.context)
 

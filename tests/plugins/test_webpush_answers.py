@@ -93,14 +93,18 @@ ROWS: list[tuple[str, Sequence[Scripted | Fault | Mishap]]] = [
     ("404, 410: there is no such subscription any more", statuses(404, 410)),
     ("413, and a smaller payload is taken", [too_large]),
     ("413 for the smaller payload, too", [too_large_at_all]),
-    ("429 without a Retry-After, or with one that can't be read", [*statuses(429), *asking(429, "soon", "-5", "1.5")]),
+    (
+        "429 (or 406) without a Retry-After, or with one that can't be read",
+        [*statuses(429, 406), *asking(429, "soon", "-5", "1.5")],
+    ),
     ("429 with `Retry-After: 120`, or the date of then", asking(429, "120", DATE)),
     ("500, 501, 505, 507 and other 5xx", statuses(500, 501, 505, 507, 599)),
     ("502, 503, 504", statuses(502, 503, 504)),
     ("any 5xx with `Retry-After: 120`, or the date of then", [*asking(500, "120"), *asking(503, "120", DATE)]),
-    ("400, 401, 403, such as for another key than the browser subscribed with", statuses(400, 401, 403)),
+    ("401, 403, such as for another key than the browser subscribed with, or 408", statuses(401, 403, 408)),
+    ("400", statuses(400)),
     ("301, 302, 303, 307, 308: never followed", moved(301, 302, 303, 307, 308)),
-    ("any other 2xx, 3xx or 4xx", statuses(206, 299, 304, 402, 405, 406, 408, 409, 415, 422, 425, 499)),
+    ("any other 2xx, 3xx or 4xx", statuses(206, 299, 304, 402, 405, 409, 415, 422, 425, 499)),
     ("no answer within `timeout_s`", [Fault.STALL]),
     ("the connection is cut", [Fault.RESET]),
     ("the answer is no HTTP", [Fault.GARBAGE]),
@@ -156,7 +160,10 @@ def test_no_other_status_deletes_a_device_or_has_a_word_of_its_own() -> None:
     results = {status: result_of(status, {"Retry-After": "5"}, NOW) for status in range(200, 1000)}
     assert [status for status, result in results.items() if result.outcome is Outcome.GONE] == [404, 410]
     assert [status for status, result in results.items() if result.outcome is Outcome.ACCEPTED] == [200, 201, 202, 204]
-    assert {status for status, result in results.items() if result.outcome is Outcome.LATER} == {429, *range(500, 600)}
+    assert {status for status, result in results.items() if result.outcome is Outcome.LATER} == {
+        *(401, 403, 406, 408, 429),
+        *range(500, 600),
+    }
     assert len({result.reason for result in results.values()}) < 80
 
 
@@ -190,3 +197,9 @@ async def test_before_the_start_it_is_for_later() -> None:
         device = world.device()
         fresh = type(world.backend)(world.config)
         assert await fresh.send(device, push()) == PushResult(Outcome.LATER, "not started", for_all=True)
+
+
+@pytest.mark.parametrize("status", [406, 429, 503])
+def test_one_of_many_hosts_makes_nobody_else_wait(status: int) -> None:
+    result = result_of(status, {"Retry-After": "86400"}, NOW, is_shared=True)
+    assert (result.outcome, result.retry_after_s, result.for_all) == (Outcome.LATER, 86400, False)

@@ -61,6 +61,7 @@ def test_what_hubd_gen_key_writes_is_one(tmp_path: Path) -> None:
         generate_private_key(SECP256R1())
         .private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"pw")).decode(),
     ],
+    ids=range(10),
 )  # fmt: skip
 def test_what_is_no_key(text: str, tmp_path: Path) -> None:
     said = wrong(vapid_private_key=text)["vapid_private_key"]

@@ -124,4 +124,4 @@ def test_another_secret_makes_it_worthless() -> None:
 
 def test_a_short_secret_is_refused() -> None:
     with pytest.raises(ValueError, match=f"{SECRET_BYTES} bytes"):
-        made(secret=SECRET[1:])
+        made(secret=SECRET[1:]).sign("n1", "ada", 1.0)

@@ -188,3 +188,22 @@ def test_very_many_answers_cost_little_memory() -> None:
     for number in range(40):
         found.answered(APP, number, number * 1000.0)
     assert not found._apps[APP]._minutes, "no minutes are kept for an app that isn't trusted"
+
+
+def test_one_user_cant_have_a_whole_app_distrusted() -> None:
+    found = GoneWatch(10)
+    for number in range(300):
+        found.answered(APP, number, 0.0)
+    for number in range(1000, 1200):
+        assert found.gone(APP, number, 1.0, owner=7) is None
+    assert found.distrusted == 0
+
+
+def test_but_what_of_his_went_comes_back_with_the_others() -> None:
+    found = GoneWatch(10)
+    for number in range(1000, 1010):
+        found.gone(APP, number, 1.0, owner=7)
+    distrust = None
+    for number in range(LEAST):
+        distrust = distrust or found.gone(APP, number, 2.0, owner=100 + number)
+    assert distrust is not None and distrust.back is not None and set(range(1000, 1010)) <= {*distrust.back}

@@ -27,9 +27,11 @@ class World:
         self.to = Waiting()
         self.count = 0
 
-    def record(self, *, ttl_s: float = 60.0, is_open: bool = True, **more: Any) -> Record:
+    def record(
+        self, *, ttl_s: float = 60.0, is_open: bool = True, everybody: UserSet | None = None, **more: Any
+    ) -> Record:
         self.count += 1
-        everybody = UserSet(range(1, 6))
+        everybody = everybody or UserSet(range(1, 6))
         record = Record(f"k{self.count}", published("t", sequence=self.count, **more), everybody, everybody, Tally(), Budget())  # fmt: skip  # noqa: E501
         record.ttl_s = ttl_s
         record.is_open = is_open
@@ -157,6 +159,33 @@ def test_nothing_is_kept_of_those_that_are_over(world: World) -> None:
         world.job(record, 1)
         world.table.cancel(record, UserSet((1,)))
     assert (len(world.table), len(world.table._collapsing), world.table._unfollowed) == (0, 0, {})
+
+
+def test_jobs_are_found_by_whom_they_are_for(world: World) -> None:
+    alone, many = world.job(world.record(), 1), world.job(world.record(), 1, 2)
+    grows = world.job(world.record(), 3)
+    assert (world.table.of_user(1), world.table.of_user(2), world.table.of_user(3)) == ([alone], [], [grows])
+    assert (world.table.of_many(), world.table.has_many) == ([many], True)
+    world.table.take_up(grows.record, UserSet((3,)))
+    assert world.table.of_user(3) == [grows]
+    world.table.take_up(grows.record, UserSet((4,)))
+    assert (world.table.of_user(3), world.table.of_user(4), world.table.of_many()) == ([], [], [many, grows])
+    for job in (alone, many, grows):
+        world.table.end(job)
+    assert (world.table._of_one, world.table._of_many, len(world.table)) == ({}, {}, 0)
+
+
+def test_those_of_others_with_the_same_key_are_not_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand users, each with a notification of his own and the same key: a push to one of them costs no more."""
+    looked: list[Job] = []
+    drop = world.table.drop
+    monkeypatch.setattr(world.table, "drop", lambda job, users: (looked.append(job), drop(job, users)))
+    for user in (1, 2, 3, 4, 5):
+        record = world.record(collapse_key="unread", everybody=UserSet((user,)))
+        world.table.accepted(world.job(record, user), user * 10, user, "fake 201")
+    again = world.record(collapse_key="unread", everybody=UserSet((2,)))
+    world.job(again, 2)
+    assert [list(job.record.everybody) for job in looked] == [[2]]
 
 
 def test_what_nobody_follows_is_bounded(

@@ -5,6 +5,7 @@ from hubd.counts import PushCounts
 from hubd.hooks.push import Limits, Rate
 from hubd.push.destination import Destination
 from hubd.push.jobs import Part, PartKey
+from hubd.push.pace import ENTRIES
 from hubd.push.pacing import Pacing, Queued
 from tests.push.pushing_world import Service
 from tests.push.test_pace import push
@@ -72,6 +73,19 @@ def test_who_is_called_off_on_his_way_lets_the_next_one_out() -> None:
     assert turn.part.job.number == 2
     pacing.left(turn.part, UserSet((1,)), 6.0)  # it is in the line, and not out of it
     assert pacing.admit(backend, 1, push(), "plain", 6.0) == push()
+
+
+def test_there_is_room_for_as_many_devices_as_there_may_be() -> None:
+    pacing, backend = Pacing(), Service(None, "slow", SLOW)
+    pacing.admit(backend, 1, push(), "", 0.0)
+    (_, paces) = pacing._paces["slow"]
+    assert paces._rates[0].entries == ENTRIES
+    pacing.apply(ENTRIES * 5)
+    assert paces._rates[0].entries == ENTRIES * 5
+    pacing.apply(1)
+    assert paces._rates[0].entries == ENTRIES
+    pacing.apply(0)
+    assert paces._rates[0].entries > 20 * ENTRIES
 
 
 def test_without_room_for_lines_they_wait_a_moment() -> None:
