@@ -109,7 +109,7 @@ class Phones:
 
     def _help(self, url: str, key: str) -> str:
         kinds = [BROWSER, IPHONE, *([ANDROID] if self.has_android else [])]
-        missing = "" if self.has_android else "\n  For Android phones, too: pip install 'hubd[fcm]'"
+        missing = "" if self.has_android else "\n  For Android phones, too: pip install 'firebase-admin>=7.7,<8'"
         return f"""  PHONES: {" and ".join(USERS)} have made-up ones: {", ".join(kinds)}.
   What rings is said here. They are gone with this process, and no account is needed.{missing}
 

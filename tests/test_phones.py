@@ -99,7 +99,7 @@ def test_what_it_cannot_load_is_said(tmp_path: Path) -> None:
     code += "\nwith p: print(sorted(p.tables)); print(p._help('http://x', 'key'))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert "['apns', 'webpush']" in done.stdout, done
-    assert "pip install 'hubd[fcm]'" in done.stdout and "Android phone (FCM)" not in done.stdout
+    assert "pip install 'firebase-admin>=7.7,<8'" in done.stdout and "Android phone (FCM)" not in done.stdout
 
 
 def test_it_ends() -> None:

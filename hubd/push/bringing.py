@@ -161,6 +161,9 @@ class Bringing:
             self._too_late(job, number, user)
         elif device is None or user is None or backend is None or not job.wants(user):
             self._jobs.through(job, number, None if device is None else user)
+        elif not to.has_room_for(user):
+            to.set_aside(job, number, key, user)
+            return
         else:
             push = self._push_for(job, device, number, user)
         if push is None or device is None or user is None or backend is None:
@@ -174,7 +177,7 @@ class Bringing:
         if isinstance(admitted, Queued):
             self._wait(part, to, number, admitted, now)
             return
-        to.began(now)
+        to.began(now, user)
         job.began(user)
         sent = _Sent(job, to, number, user, key.attempt, to.period, now)
         self._under_way.start(self._send(backend, device, admitted, sent))
@@ -210,8 +213,8 @@ class Bringing:
         try:
             answer = await call(backend, device, push, backend.limits.timeout_s)
         finally:
-            sent.to.ended()
             sent.job.ended(sent.user)
+            sent.to.ended(sent.user)
         self.now_ready(sent.to)
         self._answered(sent, answer)
 
@@ -225,7 +228,7 @@ class Bringing:
             self._on_fault(platform, answer.fault)
         if answer.is_hosts:
             asked_s = result.retry_after_s if result.for_all else None
-            sent.to.failed(now, sent.period, result.reason, asked_s, self._random)
+            sent.to.failed(now, sent.period, result.reason, asked_s, self._random, sent.user)
         else:
             sent.to.worked(sent.period)
         self._told.attempted(sent.job.record, sent.user, f"{platform} {result.outcome.value} {result.reason}".strip())

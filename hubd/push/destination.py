@@ -17,8 +17,12 @@ log = logging.getLogger("hubd.push")
 DESTINATIONS = 200
 """So many are told apart by their names; what is more is treated as one for each platform."""
 OTHERS = "others"
-FAILURES = 5
-"""After so many failures in a row that are its own, a destination has a pause."""
+FAILURES, FAILED_USERS = 5, 3
+"""After so many failures in a row that are its own, and with so many users, a destination has a pause."""
+FAILURES_OF_FEW = 15
+"""With fewer users it takes so many: one with bad devices doesn't stop the pushes of all others."""
+_USERS_SHARE = 8
+"""One user has at most so great a part of the room: an eighth."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 LONGEST_ASKED_S = 86_400.0
 """No pause that a service asks for is longer."""
@@ -34,6 +38,9 @@ class Destination(Waiting):
         self.number = number
         self.limits = limits
         self.lanes: Lanes[PartKey, Part] = Lanes()
+        self._users: dict[int, int] = {}  # how many are under way, by the user's number
+        self._aside: dict[int, dict[PartKey, Part]] = {}
+        self._failed: dict[int, None] = {}  # the users in the row of failures
         self.parked: dict[PartKey, Part] = {}
         """What waits for the pace of devices."""
         self.under_way = 0
@@ -90,20 +97,52 @@ class Destination(Waiting):
         """Seconds for which nothing may be begun; 0: something may."""
         return max(0.0, self.paused_until - now, self._pace.wait(now))
 
-    def began(self, now: float) -> None:
-        """A push is under way."""
+    def has_room_for(self, user: int) -> bool:
+        """Whether one more may be under way to this user (by number): nobody takes all the room alone."""
+        return self._users.get(user, 0) < max(2, self.limits.at_once // _USERS_SHARE)
+
+    def set_aside(self, job: Job, device: int, key: PartKey, user: int) -> None:
+        """It waits until one that is under way to the same user has ended."""
+        parts = self._aside.setdefault(user, {})
+        part = parts.get(key)
+        if part is None:
+            part = Part(job, self, key)
+            part.move_to(parts, key)
+        part.put_one(device)
+
+    def _take_back(self, user: int) -> None:
+        """Room for this user: for one, or for all where nothing is under way to him that would end."""
+        parts = self._aside.get(user, {})
+        while parts:
+            part = next(iter(parts.values()))
+            back = Part(part.job, self, part.key)
+            back.put_one(part.take_first())
+            self.put(back)
+            if user in self._users:
+                break
+        if not parts:
+            self._aside.pop(user, None)
+
+    def began(self, now: float, user: int) -> None:
+        """A push is under way to this user (by number)."""
         self.under_way += 1
+        self._users[user] = self._users.get(user, 0) + 1
         self._counts.under_way[self.platform] += 1
         self._pace.taken(now)
 
-    def ended(self) -> None:
+    def ended(self, user: int) -> None:
         """It isn't any more."""
         self.under_way -= 1
+        self._users[user] -= 1
+        if not self._users[user]:
+            del self._users[user]
+        self._take_back(user)
         self._counts.under_way[self.platform] -= 1
 
     def worked(self, period: int) -> None:
         """It answered, whatever about this one push, which was begun in this period."""
         self._failures = 0
+        self._failed.clear()
         if self.is_paused and period == self.period:
             self._pauses = 0
             self.is_paused = False
@@ -111,15 +150,20 @@ class Destination(Waiting):
             self._counts.paused[self.platform] -= 1
             log_event(log, "push_resumed", platform=self.platform, destination=self.name)
 
-    def failed(self, now: float, period: int, why: str, retry_after_s: float | None, random: Random) -> None:
-        """It didn't, or asks everybody to wait. ``period`` is that in which the push was begun."""
+    def failed(
+        self, now: float, period: int, why: str, retry_after_s: float | None, random: Random, user: int = 0
+    ) -> None:
+        """It didn't, or asks everybody to wait. ``period`` is that in which the push to this user was begun."""
         if retry_after_s is not None:
             self._pause(now, min(max(FIRST_PAUSE_S, retry_after_s), LONGEST_ASKED_S), why)
             return
         if period != self.period:
             return
         self._failures += 1
-        if self._failures >= FAILURES or self.is_paused:
+        if len(self._failed) < FAILED_USERS:
+            self._failed[user] = None
+        enough = FAILURES if len(self._failed) >= FAILED_USERS else FAILURES_OF_FEW
+        if self._failures >= enough or self.is_paused:
             longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._pauses, 10))
             self._pauses += 1
             self._pause(now, longest * random.uniform(0.5, 1.0), why)
@@ -127,6 +171,7 @@ class Destination(Waiting):
     def _pause(self, now: float, seconds: float, why: str) -> None:
         self.period += 1
         self._failures = 0
+        self._failed.clear()
         self.paused_until = max(self.paused_until, now + seconds)
         if not self.is_paused:
             self.is_paused = True

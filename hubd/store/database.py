@@ -130,7 +130,7 @@ class PostgresDatabase:
         try:
             import asyncpg
         except ImportError:
-            raise StoreError("PostgreSQL needs the library asyncpg: pip install 'hubd[postgres]'") from None
+            raise StoreError("PostgreSQL needs the library asyncpg: pip install 'asyncpg>=0.31,<1'") from None
 
         async def connect(*_: Any, **__: Any) -> Any:
             try:

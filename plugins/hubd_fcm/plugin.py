@@ -42,7 +42,7 @@ class Fcm:
         try:
             await asyncio.to_thread(_load)  # it takes a second, and many on a busy machine
         except ImportError:
-            raise PluginError("firebase-admin is missing: pip install 'hubd[fcm]'") from None
+            raise PluginError("firebase-admin is missing: pip install 'firebase-admin>=7.7,<8'") from None
         self._hub = hub
         self._begin(hub)
 

@@ -180,7 +180,7 @@ async def _check(browser: Browser, seed: int, count: int) -> None:
     print(f"seed {seed}: {count} interleavings; shown by {dict(where)}")
     assert {id: times for id, times in seen.items() if times != 1} == {}, f"seed {seed}"
     assert sorted(seen) == sorted(everything)
-    assert min(where.values()) > 0, "not all ways were gone"
+    assert 0 < where["worker"] < count, "not all ways were gone"
 
 
 def _seed() -> int:

@@ -129,11 +129,15 @@ async def _away(hub: HubProcess, user: str) -> None:
 
 
 GUIDE_WORKER = """
-self.addEventListener("install", () => self.skipWaiting());
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("push", (event) => {
   const data = event.data.json();
-  event.waitUntil(self.registration.showNotification(data.title, { body: data.body, data: { url: data.url } }));
+  event.waitUntil(
+    self.registration.showNotification(data.title, {
+      body: data.body,
+      icon: "/icon-192.png",
+      data: { url: data.url },
+    })
+  );
 });
 """
 

@@ -47,9 +47,7 @@ class Ours(NamedTuple):
         return self.pool.connections[0]
 
     async def until(self, condition: Callable[[], Any]) -> None:
-        async with asyncio.timeout(WAIT_S):
-            while not condition():
-                await asyncio.sleep(0.01)
+        await until(condition)
 
     def assert_nothing_is_open(self) -> None:
         for connection in self.pool.connections:
@@ -70,6 +68,12 @@ async def ours(timeout_s: float = WAIT_S, **options: Any) -> AsyncIterator[Ours]
         yield Ours(service, pool, tokens)
         await pool.close_within(WAIT_S)
         assert pool.open == 0
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(WAIT_S):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 async def hangs(sending: Awaitable[Any]) -> bool:

@@ -1,7 +1,6 @@
 """The client against each thing that breaks aioapns as it is: the one breaks, the other doesn't."""
 
 import asyncio
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -9,8 +8,9 @@ from aioapns.exceptions import MaxAttemptsExceeded
 from hubd_apns import connection as connection_module
 from hubd_apns.connection import Lost
 
+from hubd.testing.apns_checks import Request
 from hubd.testing.apns_service import Answer, ApnsPush, ApnsService, Mishap
-from tests.plugins.apns_client_world import NEVER_S, as_it_is, hangs, ours, plain_request, request
+from tests.plugins.apns_client_world import NEVER_S, as_it_is, hangs, ours, plain_request, request, until
 from tests.plugins.apns_world import TOKEN, WAIT_S, plain, token_of
 
 # --- What aioapns does, and what the hardened one does instead
@@ -62,14 +62,23 @@ async def test_plain_aioapns_loses_all_when_a_cancelled_one_is_answered_late() -
     async with as_it_is() as (service, client):
         errors: list[Any] = []
         asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
-        service.script = lambda push: Answer(delay_s=0.15) if push.token == TOKEN else Answer(delay_s=0.3)
-        for token in (TOKEN, token_of(2)):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(client.send_notification(plain_request(token)), 0.02)
+        service.script = lambda push: Mishap.SILENCE
+        late = plain_request()
+        sends = [client.send_notification(one) for one in (late, plain_request(token_of(2)))]
+        cancelled = [asyncio.ensure_future(one) for one in sends]
+        await until(lambda: service.open_streams == 2)
+        for one in cancelled:
+            one.cancel()
         other = asyncio.ensure_future(client.send_notification(plain_request(token_of(1))))
-        assert await hangs(asyncio.shield(other))
+        await until(lambda: service.open_streams == 3)
+        (connection,) = service.connections
+        connection._say(1, Request([("apns-id", late.notification_id)], b""), Answer())
+        connection._flush()
+        await until(lambda: errors)
         assert isinstance(errors[0]["exception"], asyncio.InvalidStateError)
+        assert await hangs(asyncio.shield(other))
         other.cancel()
+        await asyncio.gather(other, *cancelled, return_exceptions=True)
 
 
 async def test_ours_takes_no_notice_of_an_answer_that_comes_late() -> None:
@@ -78,8 +87,8 @@ async def test_ours_takes_no_notice_of_an_answer_that_comes_late() -> None:
         answered = asyncio.Event()
 
         def script(push: ApnsPush) -> Answer:
-            asyncio.get_running_loop().call_later(0.15, answered.set)
-            return Answer(delay_s=0.15) if push.token == TOKEN else Answer(delay_s=0.3)
+            asyncio.get_running_loop().call_later(0.6, answered.set)
+            return Answer(delay_s=0.6) if push.token == TOKEN else Answer(delay_s=0.8)
 
         world.service.script = script
         with pytest.raises(TimeoutError):
@@ -148,7 +157,7 @@ async def test_plain_aioapns_signs_a_token_for_each_connection(monkeypatch: pyte
         for _ in range(2):
             await client.send_notification(plain_request())
             client.pool.connections[0].transport.abort()
-            await asyncio.sleep(0.05)
+            await until(lambda: not client.pool.connections)
         reasons = [reason for _, reason in service.refused]
         assert reasons == ["TooManyProviderTokenUpdates"]
 
@@ -165,8 +174,7 @@ async def test_plain_aioapns_closes_a_connection_that_is_quiet(monkeypatch: pyte
     async with as_it_is() as (_, client):
         client.pool.protocol_class.INACTIVITY_TIME /= 100  # instead of waiting for 10 s
         await client.send_notification(plain_request())
-        await asyncio.sleep(0.3)
-        assert client.pool.connections == []
+        await until(lambda: not client.pool.connections)
 
 
 async def test_ours_keeps_it_for_half_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,9 +207,9 @@ async def test_ours_gives_the_whole_answer() -> None:
 
 async def test_plain_aioapns_loses_what_is_under_way_at_a_goaway() -> None:
     async with as_it_is() as (service, client):
-        service.script = lambda push: Answer(delay_s=0.2)
+        service.script = lambda push: Answer(delay_s=WAIT_S)
         sends = [asyncio.ensure_future(client.send_notification(plain_request(token_of(n)))) for n in range(5)]
-        await asyncio.sleep(0.1)
+        await until(lambda: len(service.pushes) == 5)
         service.goaway()
         got = await asyncio.gather(*sends, return_exceptions=True)
         assert all(isinstance(one, MaxAttemptsExceeded) for one in got)

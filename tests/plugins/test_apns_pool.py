@@ -10,7 +10,7 @@ from hubd_apns import connection as connection_module
 from hubd_apns import pool as pool_module
 from hubd_apns.connection import Unreachable
 
-from hubd.testing.apns_service import Answer, ApnsService, Mishap
+from hubd.testing.apns_service import ApnsService, Mishap
 from tests.plugins.apns_client_world import ours
 from tests.plugins.apns_world import WAIT_S, token_of
 
@@ -27,7 +27,9 @@ async def test_a_connection_that_breaks_off_ends_all_that_was_under_way() -> Non
         assert (await world.send()).status == "200"
 
 
-async def test_a_service_that_isn_t_there_fails_all_at_once_and_is_asked_once() -> None:
+async def test_a_service_that_isn_t_there_fails_all_at_once_and_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pool_module.PAUSE_S == 1.0
+    monkeypatch.setattr(pool_module, "PAUSE_S", 1000.0)
     async with ours() as world:
         await world.service.stop()
         got = await world.send_many(50)
@@ -35,7 +37,7 @@ async def test_a_service_that_isn_t_there_fails_all_at_once_and_is_asked_once() 
         assert all(isinstance(one, Unreachable) for one in got)
         await world.service.start()
         assert {str(one) for one in await world.send_many(2)} == {"connection refused"}  # nobody asks for a moment
-        await asyncio.sleep(pool_module.PAUSE_S)
+        monkeypatch.setattr(pool_module, "PAUSE_S", 0.0)
         assert (await world.send()).status == "200"
 
 
@@ -120,12 +122,12 @@ async def test_a_dead_connection_is_found_by_a_probe(monkeypatch: pytest.MonkeyP
 
 
 async def test_one_that_answers_the_probe_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_module, "PROBE_S", 0.1)
+    monkeypatch.setattr(connection_module, "PROBE_S", 0.5)
     async with ours(timeout_s=0.1) as world:
         await world.send()
         world.service.script = lambda push: Mishap.SILENCE
         await world.send_many(1)
-        await asyncio.sleep(0.3)
+        await world.until(lambda: world.one._probe is None)
         world.pool.timeout_s = WAIT_S
         world.service.script = lambda push: None
         assert (await world.send()).status == "200"
@@ -152,9 +154,9 @@ async def test_stream_numbers_that_are_used_up_give_a_new_connection() -> None:
 async def test_who_is_cancelled_while_he_waits_leaves_nothing_behind() -> None:
     async with ours(max_streams=1, window=10) as world:
         await world.send()
-        world.service.script = lambda push: Answer(delay_s=0.05)
+        world.service.script = lambda push: Mishap.SILENCE if push.token == token_of(0) else None
         sends = [asyncio.ensure_future(world.send(token_of(number), 3000)) for number in range(20)]
-        await asyncio.sleep(0.02)
+        await world.until(lambda: world.service.open_streams == 1)
         for one in sends[::2]:
             one.cancel()
         got = await asyncio.gather(*sends, return_exceptions=True)

@@ -134,7 +134,7 @@ async def test_a_file_that_others_can_read_is_told_of(tmp_path: Path, caplog: py
 async def test_without_firebase_admin_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "firebase_admin", None)
     async with FcmService() as service:
-        with pytest.raises(PluginError, match=r"pip install 'hubd\[fcm\]'"):
+        with pytest.raises(PluginError, match=r"pip install 'firebase-admin>=7.7,<8'"):
             async with hub_for(Fcm, service.options(tmp_path)):
                 pass
 

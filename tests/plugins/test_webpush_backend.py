@@ -160,7 +160,7 @@ async def test_who_hasnt_said_which_is_tried_with_all_and_remembered(tmp_path: P
             assert (await world.send(device)).outcome is Outcome.ACCEPTED
             assert world.service.requests == requests
         stranger = world.device(key=POINT)
-        assert await world.send(stranger) == PushResult(Outcome.REFUSED, "403")
+        assert await world.send(stranger) == PushResult(Outcome.LATER, "403")
         assert world.service.requests == 6
 
 
@@ -170,7 +170,7 @@ async def test_who_has_said_which_isnt_tried_with_others(tmp_path: Path) -> None
         await with_old(world, old, tmp_path)
         device = world.device(says=True)
         world.service.answer(device.address["endpoint"], Scripted(403))
-        assert await world.send(device) == PushResult(Outcome.REFUSED, "403")
+        assert await world.send(device) == PushResult(Outcome.LATER, "403")
         assert world.service.requests == 1
 
 

@@ -262,6 +262,41 @@ def test_hosts_take_turns_where_there_is_much_for_each(make_world: MakeWorld) ->
     assert {host: first.count(host) > 20 for host in hosts} == dict.fromkeys(hosts, True)
 
 
+def test_one_user_with_many_stalled_devices_does_not_stop_the_others(world: PushWorld) -> None:
+    """Twenty devices on a host that looks alive, and ten critical notifications to each; others are there, too."""
+
+    async def stalled() -> PushResult:
+        await asyncio.sleep(10)
+        return LATER
+
+    for number in range(20):
+        world.device("mallory", f"bad{number}")
+    users = spread(world, 60, "h")
+    world.service.script = lambda sent: stalled() if sent.token.startswith("bad") else ACCEPTED
+    for number in range(10):
+        world.publish(f"bad{number}", "mallory")
+    world.run(1)
+    assert world.service.under_way == {"h": 4}
+    record = world.publish("n1", *users)
+    world.run(2)
+    assert dict(record.milestones) == {"pushed": 60}
+    world.run(600)
+    assert len({(sent.id, sent.token) for sent in world.service.sent if sent.token.startswith("bad")}) == 200
+
+
+def test_one_users_failures_are_not_the_hosts(world: PushWorld) -> None:
+    for number in range(14):
+        world.device("mallory", f"bad{number}")
+    users = spread(world, 60, "h")
+    world.service.script = lambda sent: DOWN if sent.token.startswith("bad") else ACCEPTED
+    for number in range(20):
+        world.publish(f"bad{number}", "mallory")
+        record = world.publish(f"n{number}", *users)
+        world.run(2)
+        assert dict(record.milestones) == {"pushed": 60}
+    assert world.hub.counts.push.paused["fake"] == 0
+
+
 def test_limits_that_change_count_from_then_on(world: PushWorld) -> None:
     users = spread(world, 100, "h")
     world.service.limits = Limits(at_once=4)

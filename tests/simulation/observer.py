@@ -27,6 +27,8 @@ class Life:
     def __init__(self, begin: float) -> None:
         self.begin = begin
         self.ready = inf
+        self.stopping = inf
+        """From when on it begins nothing more."""
         self.end = inf
         self.how = ""
 

@@ -8,6 +8,8 @@ from tests.simulation.network import Network
 from tests.simulation.observer import Broken, Got, Observer, Seen
 from tests.simulation.wire import Answer
 
+AT_ONCE_S = 0.01
+
 
 class Poller:
     """``wait_s``: for how long it lets a poll wait; ``pause_s``: and how long it does something else then."""
@@ -73,7 +75,7 @@ class Poller:
                     self._observer.proved(self.user, unproved, seen[0].opened_at)
                     self._got(seen[0], answer, at)
                 else:
-                    seen[0].is_none = True
+                    seen[0].is_none = at < seen[0].opened_at + AT_ONCE_S  # else it was here until then
                     if answer.status == 401:
                         self.is_wanted = False
             wait_s = self._pause_s if answer is not None and answer.status == 200 else 0.5

@@ -174,7 +174,8 @@ def _check_soon(observer: Observer, id: str, user: str, push: Push, limits: Limi
     within_s = SOON_S if is_free and limits.at_once >= 32 else WITHIN_S
     latest = push.at + within_s
     publication = observer.publications[id]
-    over = min(publication.retract_asked_at, publication.accepted_at + publication.ttl, observer.lives[push.life].end)
+    life = observer.lives[push.life]
+    over = min(publication.retract_asked_at, publication.accepted_at + publication.ttl, life.end, life.stopping)
     if over < latest or publication.collapse_key is not None or (push.how == "cancelled" and push.ended_at < latest):
         return
     for token in push.phones:

@@ -102,7 +102,7 @@ def a_service_is_waited_for_without_end(patch: Patch) -> None:
 
 
 def nobody_keeps_the_pace(patch: Patch) -> None:
-    patch.setattr(Pacing, "admit", lambda self, backend, device, push, queue, now, *, is_urgent: push)
+    patch.setattr(Pacing, "admit", lambda self, backend, device, push, *others, **more: push)
 
 
 def a_phone_is_confirmed_before_it_is_stored(patch: Patch) -> None:

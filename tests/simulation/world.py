@@ -150,6 +150,7 @@ class World:
             self.loop.create_task(self._stop(self.process))
 
     async def _stop(self, process: HubProcess) -> None:
+        self.observer.lives[-1].stopping = self.loop.now
         self.observer.lives[-1].end = self.loop.now  # from here on it takes nothing more
         if self._saved is None:
             self._folder = TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
