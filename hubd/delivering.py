@@ -71,6 +71,7 @@ class Delivering:
         self._timer: Handle | None = None
         self._timer_at = inf
         self._acks: list[Written] = []
+        self.on_stranded: Callable[[Record, UserSet], None] = lambda record, users: None
         self.store = store
         self.pusher = pusher
         self.ledger = Ledger()
@@ -294,10 +295,12 @@ class Delivering:
     def not_routed(self, record: Record, users: UserSet) -> None:
         """These users have no device."""
         self.delivery.not_routed(record, users, self.moment())
+        self.on_stranded(record, users)
 
     def given_up(self, record: Record, users: UserSet, why: str) -> None:
         """No push service will take it for these users; ``why`` is one word."""
         self.delivery.given_up(record, users, why, self.moment())
+        self.on_stranded(record, users)
 
     def device_came(self, number: int) -> None:
         """A user (by number) has registered a device."""

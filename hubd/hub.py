@@ -90,7 +90,7 @@ class Hub:
         self.late_acks = None if store is None else LateAcks(store, clock, run)
         self.publishing = self._make_publishing(config, memory, broker or LocalBroker())
         self.scheduling = self.publishing.scheduling = self._make_scheduling(call_later)
-        self.pushing = self._make_pushing(config, memory)
+        self.pushing = self._make_pushing(config, memory, run)
         self.subscribing = self._make_subscribing(config)
         self._hand_on()
         self._answers = memory.answers
@@ -168,7 +168,7 @@ class Hub:
             delivering=self.delivering,
         )
 
-    def _make_pushing(self, config: Config, memory: Memory) -> Pushing:
+    def _make_pushing(self, config: Config, memory: Memory, run: Callable[..., Any]) -> Pushing:
         return Pushing(
             config=config,
             clock=self.clock,
@@ -179,6 +179,8 @@ class Hub:
             publishing=self.publishing,
             observers=self.observers,
             counts=self.counts,
+            registry=self.registry,
+            run=run,
         )
 
     def apply(self, config: Config) -> None:

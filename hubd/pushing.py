@@ -1,12 +1,17 @@
 """Pushing: who has which devices, by which backends they are reached, and who brings notifications there."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from functools import partial
 from random import Random
+from typing import Any
 
 from hubd.clock import CallLater, Clock
 from hubd.config import Config
+from hubd.core.milestones import PENDING
+from hubd.core.record import Record
+from hubd.core.registry import Registry
 from hubd.core.stored import KeepSecret
+from hubd.core.users import UserSet
 from hubd.counts import Counts
 from hubd.delivering import Delivering
 from hubd.hooks.observers import Observers
@@ -40,12 +45,18 @@ class Pushing:
         publishing: Publishing,
         observers: Observers,
         counts: Counts,
+        registry: Registry,
+        run: Callable[[Coroutine[Any, Any, Any], str], Any],
     ) -> None:
         self._config = config
         self._clock = clock
         self._delivering = delivering
+        self._registry = registry
+        self._run = run
+        delivering.on_stranded = self._on_stranded
         self._publishing = publishing
         self._counts = counts
+        self._numbers = memory.numbers
         self.devices = memory.devices
         self.devices.on_came = self._on_came
         self.devices.on_changed = self._on_changed
@@ -89,6 +100,15 @@ class Pushing:
 
     def _on_came(self, number: int) -> None:
         self._delivering.device_came(number)
+
+    def _on_stranded(self, record: Record, users: UserSet) -> None:
+        """No device takes it: of a critical one those are brought it who came to the hub while that was tried."""
+        notification = record.notification
+        if notification is None or not (users := users & record.no_route & record.milestones.at(PENDING)):
+            return
+        for number in users & self._registry.present.snapshot() - record.live_off:
+            if (user := self._numbers.id_of(number)) is not None:
+                self._run(self._publishing.bring(notification, user), "bring")
 
     def _on_changed(self, number: int) -> None:
         if self.dispatcher is not None:

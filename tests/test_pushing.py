@@ -1,5 +1,6 @@
 """The hub's part that pushes: what of it belongs together, from a device that registers to the stop."""
 
+import asyncio
 from typing import Any
 
 from hubd.plugin import Outcome, PluginConfig, PushBackend, PushResult, hookimpl
@@ -106,7 +107,7 @@ async def test_a_stop_waits_for_what_is_under_way() -> None:
 
         async def send(device: Any, push: Any) -> PushResult:
             begun.append(push.id)
-            await hub.handle.sleep(1)
+            await asyncio.sleep(0.01)
             finish.append(push.id)
             return PushResult(Outcome.ACCEPTED, "201")
 
@@ -133,3 +134,21 @@ async def test_an_ack_reaches_the_second_device_also_when_the_explanation_had_to
         before = len(pushed(hub))
         await hub.advance(600)
         assert len(pushed(hub)) == before
+
+
+async def test_who_came_while_a_push_was_tried_in_vain_gets_it_on_his_connection() -> None:
+    async with hub_for(Toy) as hub:
+        await hub.register("ada", "toy", token="phone")
+        answered = asyncio.Event()
+
+        async def send(device: Any, push: Any) -> PushResult:
+            await answered.wait()
+            return PushResult(Outcome.REFUSED, "400")
+
+        hub.plugin.backend.send = send
+        await hub.publish("user:ada", {"type": "alarm"}, id="n1", priority="critical")
+        ada = hub.connect("ada")
+        assert ada.notifications() == []
+        answered.set()
+        await hub.settle()
+        assert [one["id"] for one in ada.notifications()] == ["n1"]

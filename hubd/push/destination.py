@@ -18,9 +18,8 @@ DESTINATIONS = 200
 """So many are told apart by their names; what is more is treated as one for each platform."""
 OTHERS = "others"
 FAILURES, FAILED_USERS = 5, 3
-"""After so many failures in a row that are its own, and with so many users, a destination has a pause."""
-FAILURES_OF_FEW = 15
-"""With fewer users it takes so many: one with bad devices doesn't stop the pushes of all others."""
+"""After so many failures in a row that are its own, with so many users, a destination has a pause. One user with bad
+devices doesn't stop the pushes of all others: those devices have pauses of their own."""
 _USERS_SHARE = 8
 """One user has at most so great a part of the room: an eighth."""
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
@@ -162,8 +161,7 @@ class Destination(Waiting):
         self._failures += 1
         if len(self._failed) < FAILED_USERS:
             self._failed[user] = None
-        enough = FAILURES if len(self._failed) >= FAILED_USERS else FAILURES_OF_FEW
-        if self._failures >= enough or self.is_paused:
+        if self.is_paused or (self._failures >= FAILURES and len(self._failed) >= FAILED_USERS):
             longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2.0 ** min(self._pauses, 10))
             self._pauses += 1
             self._pause(now, longest * random.uniform(0.5, 1.0), why)

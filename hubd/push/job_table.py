@@ -69,11 +69,12 @@ class JobTable:
         elif record.notification is None:
             return None
         else:
-            self._count += 1
-            job = self._jobs[record] = Job(self._count, record, record.notification)
-            record.is_awaited = True
             self._take_place_of_others(record, users)
+            self._count += 1
+            job = Job(self._count, record, record.notification)
             self._collapsing.add(record)
+            self._jobs[record] = job
+            record.is_awaited = True
         job.users = job.users | users
         self._index(job, users)
         return job

@@ -67,7 +67,8 @@ async def test_none_hangs_and_none_is_lost(count: int) -> None:
         # Nothing is left open, on either side.
         assert world.open_streams == 0
         (pool,) = world.pools
-        assert pool.connected == world.service.connected >= 1 + (count >= 10_000)
+        # The service also counts those that were given up while they were made, as happens under load.
+        assert 1 + (count >= 10_000) <= pool.connected <= world.service.connected
         async with asyncio.timeout(20):
             while world.service.open_streams or len(world.service.connections) != len(pool.connections):
                 await asyncio.sleep(0.02)

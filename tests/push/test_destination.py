@@ -12,7 +12,6 @@ from hubd.push.destination import (
     DESTINATIONS,
     FAILED_USERS,
     FAILURES,
-    FAILURES_OF_FEW,
     LONGEST_ASKED_S,
     OTHERS,
     Destination,
@@ -91,12 +90,12 @@ def test_answers_to_what_was_begun_before_the_pause_change_nothing() -> None:
     assert (one.wait(0.0), one.is_paused) == (1.0, True)
 
 
-def test_failures_of_few_users_have_to_be_more() -> None:
+def test_failures_have_to_be_of_several_users() -> None:
     one, _ = destination()
-    for number in range(FAILURES_OF_FEW - 1):
+    for number in range(100):
         one.failed(0.0, 0, "503", None, RANDOM, number % (FAILED_USERS - 1))
         assert one.wait(0.0) == 0
-    one.failed(0.0, 0, "503", None, RANDOM, 0)
+    one.failed(0.0, 0, "503", None, RANDOM, FAILED_USERS)
     assert one.wait(0.0) == 1.0
 
 
