@@ -180,18 +180,14 @@ def check_reached(observer: Observer, publication: Publication, user: str) -> No
     for phone in observer.phones.values():
         if phone.may_be_of(observer.now) == {user} and not phone.is_dead and phone not in refused:
             raise Broken(f"critical: {id} was neither pushed to {phone.token} of {user} nor did it come to him")
-    if any(_is_well(seen) and _has_come_since(observer, seen, id) for seen in observer.by_user[user]):
+    if any(_is_well(seen) and _may_hear(observer, seen) for seen in observer.by_user[user]):
         raise Broken(f"critical: {id} never came to {user}, who is here, and no device took it")
 
 
-def _has_come_since(observer: Observer, seen: Seen, id: str) -> bool:
-    """Whether it came when nothing had a way any more: then it was to be brought to it.
-
-    What was written to a connection that was dead already isn't lost for who acks; another may never know.
-    """
+def _may_hear(observer: Observer, seen: Seen) -> bool:
+    """What was written to a connection that was dead already isn't lost for who acks; another may never know."""
     was_dead = any(min(other.dead_at, other.stalled_at) < inf for other in observer.by_user[seen.user])
-    ends = [push.ended_at for push in observer.pushes.get((id, seen.user), ())]
-    return seen.opened_at > max(ends, default=-inf) and (seen.acks or not was_dead)
+    return seen.acks or not was_dead
 
 
 def _is_meant_at_all(observer: Observer, publication: Publication, user: str) -> bool:
