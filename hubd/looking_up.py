@@ -11,7 +11,7 @@ from hubd.core.record import Budget, Record
 from hubd.core.stored import Close, Fact, Kept, Lane, Note
 from hubd.core.users import NOBODY, UserSet
 from hubd.hub import Hub
-from hubd.storing import RETRY_S, StoreError, Written
+from hubd.storing import RETRY_S, StoreError, Written, all_stored
 from hubd.taking_up import made_again
 
 FIND_S = 2.0
@@ -83,8 +83,7 @@ class LookUp:
             if _is_retracted(record):
                 written += self._end(record)
         try:
-            for one in written:
-                await one
+            await all_stored(written)
         except StoreError as error:
             raise _not_stored(error) from None
 

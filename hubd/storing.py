@@ -97,7 +97,22 @@ class Store(Protocol):
 async def all_written(waiting: Sequence[Written]) -> None:
     """Wait until all of it is on the disk; a ``Problem`` when it isn't and won't be."""
     try:
-        for future in waiting:
-            await future
+        await all_stored(waiting)
     except StoreError as error:
         raise unavailable(str(error)) from None
+
+
+async def all_stored(waiting: Sequence[Written]) -> None:
+    """The same, with a ``StoreError``."""
+    try:
+        for future in waiting:
+            await future
+    finally:
+        for future in waiting:
+            future.add_done_callback(_look)
+
+
+def _look(written: Written) -> None:
+    """That another one failed, too, is no news, and asyncio needn't tell of it."""
+    if not written.cancelled():
+        written.exception()

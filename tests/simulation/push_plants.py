@@ -58,7 +58,7 @@ def a_host_that_asked_for_peace_is_called(patch: Patch) -> None:
     patch.setattr(
         Destination,
         "failed",
-        lambda self, now, period, why, asked, random: failed(self, now, period, why, None, random),
+        lambda self, now, period, why, asked, random, user: failed(self, now, period, why, None, random, user),
     )
 
 
