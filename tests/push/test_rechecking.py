@@ -11,7 +11,7 @@ from hubd.hooks.push import Address
 from hubd.push.rechecking import SLICE, is_needed, recheck
 from hubd.push.unserved import UNCHECKED
 from hubd.testing import RecordingBackend
-from tests.push.test_devices import World
+from tests.push.devices_world import World
 from tests.steered_store import SteeredStore
 
 
