@@ -51,7 +51,7 @@ class Browsers:
         self._owners: dict[str, list[tuple[str, float]]] = defaultdict(list)
         """Whose each endpoint was, and until when; the last one may still be on his way."""
         self._registered: dict[str, tuple[dict[str, Any], str, str]] = {}
-        self._seen: dict[tuple[str, str], tuple[str | None, dict[str, Any]]] = {}
+        self._seen: dict[tuple[str, str, str], tuple[str | None, dict[str, Any]]] = {}
         self.arrivals: list[Arrival] = []
         self.capabilities: dict[tuple[str, str], str] = {}
         """The first one that came for each notification and user."""
@@ -73,12 +73,13 @@ class Browsers:
     def _on_push(self, push: ArrivedPush) -> None:
         data = dict(push.data)
         id, proof = data["id"], data.pop("hub_capability")
-        before = self._seen.setdefault((id, push.endpoint), (push.topic, data))
+        now, user = time.monotonic(), _user_in(proof)
+        # Of a browser that has changed its owner both may get it, each by his own channel.
+        before = self._seen.setdefault((id, push.endpoint, user), (push.topic, data))
         if before[1] is not data:
             self.repeats += 1
         if before != (push.topic, data):
             self.wrong.append(f"{id} was pushed as {before} and then as {(push.topic, data)}")
-        now, user = time.monotonic(), _user_in(proof)
         self.arrivals.append(Arrival(now, id, user))
         self.capabilities.setdefault((id, user), proof)
         owners = self._owners[push.endpoint]
