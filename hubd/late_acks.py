@@ -9,7 +9,7 @@ from hubd.clock import Clock
 from hubd.core.notification import is_notification_id
 from hubd.core.stored import Fact, Lane, Note
 from hubd.core.users import UserSet
-from hubd.storing import Store, StoreError, Written
+from hubd.storing import Store, StoreError, Written, look_at
 
 FIND_S = 5.0
 """How long it may take to look up all that one call acks."""
@@ -39,7 +39,7 @@ class LateAcks:
         Done when that is on the disk, or there are none.
         """
         written: Written = asyncio.get_running_loop().create_future()
-        written.add_done_callback(_look_at)
+        written.add_done_callback(look_at)
         new = [id for id in ids if (number, id) not in self._written and is_notification_id(id)]
         if not new:
             written.set_result(None)
@@ -80,9 +80,3 @@ def _end(written: Written, error: StoreError | None) -> None:
         written.set_result(None)
     else:
         written.set_exception(error)
-
-
-def _look_at(written: Written) -> None:
-    """Whoever waits for several of them is told of the first that fails; the others aren't lost errors."""
-    if not written.cancelled():
-        written.exception()

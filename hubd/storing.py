@@ -109,10 +109,10 @@ async def all_stored(waiting: Sequence[Written]) -> None:
             await future
     finally:
         for future in waiting:
-            future.add_done_callback(_look)
+            future.add_done_callback(look_at)
 
 
-def _look(written: Written) -> None:
+def look_at(written: Written) -> None:
     """That another one failed, too, is no news, and asyncio needn't tell of it."""
     if not written.cancelled():
         written.exception()
