@@ -3,6 +3,7 @@
 import sys
 from typing import Any
 
+from hubd.commands.keys import new_vapid_pair
 from hubd.config import Config
 from hubd.reload import Source
 
@@ -13,12 +14,8 @@ NOWHERE = "off"
 
 def webpush_table() -> dict[str, Any]:
     """A table for the plugin webpush with a key of its own, which is gone with the process."""
-    from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    key = generate_private_key(SECP256R1())
-    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    return {"vapid_private_key": pem, "subject": SUBJECT}
+    _, private = new_vapid_pair()
+    return {"vapid_private_key": private, "subject": SUBJECT}
 
 
 def with_webpush(source: Source, config: Config) -> Source:

@@ -64,6 +64,21 @@ def gen_key_vapid(out: Path | None) -> None:
 
     The first line is the public key, which browsers subscribe with. The private one is in PEM form.
     """
+    public, private = new_vapid_pair()
+    if out is not None:
+        _write_secret(out, private)
+    click.echo(public)
+    click.echo(
+        "\n# The key above is public. Keep the private one: all who subscribed with this pair are lost without it."
+    )
+    if out is None:
+        click.echo(private, nl=False)
+    else:
+        print_table("[plugins.webpush]", {"vapid_private_key_file": str(out), "subject": "mailto:ops@example.com"})
+
+
+def new_vapid_pair() -> tuple[str, str]:
+    """A new pair for Web Push: the public key as browsers take it, the private one in PEM form."""
     from base64 import urlsafe_b64encode
 
     from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -72,16 +87,7 @@ def gen_key_vapid(out: Path | None) -> None:
     key = generate_private_key(SECP256R1())
     public = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
     private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
-    if out is not None:
-        _write_secret(out, private)
-    click.echo(urlsafe_b64encode(public).decode().rstrip("="))
-    click.echo(
-        "\n# The key above is public. Keep the private one: all who subscribed with this pair are lost without it."
-    )
-    if out is None:
-        click.echo(private, nl=False)
-    else:
-        print_table("[plugins.webpush]", {"vapid_private_key_file": str(out), "subject": "mailto:ops@example.com"})
+    return urlsafe_b64encode(public).decode().rstrip("="), private
 
 
 def _write_secret(path: Path, text: str) -> None:

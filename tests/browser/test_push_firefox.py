@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 
+from hubd.commands.keys import new_vapid_pair
 from tests.browser.autopush import Autopush
 from tests.browser.conftest import HubProcess
 from tests.browser.firefox import Firefox, Page
-from tests.browser.vapid import private_key
 
 PUSH = {
-    "HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY": private_key(),
+    "HUBD_PLUGINS__WEBPUSH__VAPID_PRIVATE_KEY": new_vapid_pair()[1],
     "HUBD_PLUGINS__WEBPUSH__SUBJECT": "mailto:ops@example.com",
     "HUBD_PLUGINS__WEBPUSH__ALLOW_HOSTS": '["127.0.0.1"]',
     "HUBD_DELIVERY__GRACE_S": "1",

@@ -11,9 +11,8 @@ from sys import executable
 from typing import NamedTuple
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from hubd.commands.keys import new_vapid_pair
 from hubd.edge.keys import new_key
 from tests.command import environment
 from tests.restart.daemon import HOST, free_port
@@ -83,9 +82,7 @@ class Lives:
         )
         self._config.write_text(text)
         self._config.chmod(0o600)
-        key = generate_private_key(SECP256R1())
-        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        (folder / "vapid.pem").write_bytes(pem)
+        (folder / "vapid.pem").write_text(new_vapid_pair()[1])
         (folder / "vapid.pem").chmod(0o600)
         self._process: Process | None = None
         self._pid = 0
