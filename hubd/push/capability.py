@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from hubd.clock import Clock
 from hubd.core.channel import is_user_id
 from hubd.core.notification import is_notification_id
+from hubd.push.base64url import decoded
 
 PREFIX = "cap_"
 SECRET_BYTES = 32
@@ -72,12 +73,6 @@ class Capabilities:
 
 def _decoded(text: str) -> bytes:
     """What stands in it, mac first; empty when it isn't written as ``sign`` writes it."""
-    if not text.startswith(PREFIX) or len(text) > _MOST_CHARS or not text.isascii():
+    if not text.startswith(PREFIX) or len(text) > _MOST_CHARS:
         return b""
-    bare = text[len(PREFIX) :].encode()
-    try:
-        data = base64.urlsafe_b64decode(bare + b"=" * (-len(bare) % 4))
-    except ValueError:
-        return b""
-    # It passes over what is no base64url: then it would be written otherwise.
-    return data if base64.urlsafe_b64encode(data).rstrip(b"=") == bare else b""
+    return decoded(text[len(PREFIX) :])

@@ -1,6 +1,5 @@
 """Devices whose platform no plugin serves at the moment: taken as they are, to be checked when one does."""
 
-import base64
 import math
 import re
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from typing import Any
 from hubd.core.errors import FieldError, invalid
 from hubd.core.overrides import PLATFORMS
 from hubd.hooks.push import Address
+from hubd.push.base64url import decoded
 
 UNCHECKED = "unchecked"
 """The ``app`` of such a device: the backend has yet to say what it is."""
@@ -63,14 +63,9 @@ def _wrong_key(path: str, text: Any, size: int) -> FieldError:
 
 def _decoded(text: str) -> bytes:
     bare = text.rstrip("=")
-    if len(text) > TOKEN_CHARS or len(text) - len(bare) not in (0, -len(bare) % 4) or not text.isascii():
+    if len(text) > TOKEN_CHARS or len(text) - len(bare) not in (0, -len(bare) % 4):
         return b""
-    try:
-        data = base64.urlsafe_b64decode(bare + "=" * (-len(bare) % 4))
-    except ValueError:
-        return b""
-    # It passes over what is no base64url: then it would be written otherwise.
-    return data if base64.urlsafe_b64encode(data).decode().rstrip("=") == bare else b""
+    return decoded(bare)
 
 
 def _wrong_token(fields: Mapping[str, Any]) -> list[FieldError]:
