@@ -2,7 +2,6 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
 import tomllib
@@ -19,23 +18,11 @@ from pydantic_core import PydanticUndefined
 
 from hubd.core.notification import Priority
 from tests.plugins.apns_world import apns, push
+from tests.plugins.readmes import Readme
 
 ROOT = Path(__file__).parents[2]
-README = (ROOT / "plugins/hubd_apns/README.md").read_text()
-
-
-def block(mark: str) -> str:
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found
-    return found[1]
-
-
-def rows(heading: str) -> dict[str, list[str]]:
-    """The table that comes first after this text, by its first cells."""
-    table = re.search(r"(\| .*?)\n\n", README.partition(heading)[2], re.DOTALL)
-    assert table
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].split("\n")[2:]]
-    return {name: row[1:] for row in cells for name in re.findall(r"`([a-z_]+)`", row[0])}
+PAGE = Readme("apns")
+README, block, rows = PAGE.text, PAGE.block, PAGE.rows
 
 
 @pytest.mark.parametrize(

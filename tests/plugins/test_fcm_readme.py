@@ -13,24 +13,12 @@ from pydantic_core import PydanticUndefined
 from hubd.config import load_config
 from hubd.hooks.catalog import Catalog
 from tests.plugins.fcm_world import fcm
+from tests.plugins.readmes import Readme
 from tests.plugins.test_fcm_account import GOOD
 
 LIMITS = limits_of(all_collapsible=False)
-README = (Path(__file__).parents[2] / "plugins/hubd_fcm/README.md").read_text()
-
-
-def block(mark: str) -> str:
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found
-    return found[1]
-
-
-def rows(heading: str) -> dict[str, list[str]]:
-    """The table that comes first after this text, by its first cells."""
-    table = re.search(r"(\| .*?)\n\n", README.partition(heading)[2], re.DOTALL)
-    assert table
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].split("\n")[2:]]
-    return {name: row[1:] for row in cells for name in re.findall(r"`([a-z_]+)`", row[0])}
+PAGE = Readme("fcm")
+README, block, rows = PAGE.text, PAGE.block, PAGE.rows
 
 
 def test_every_option_is_there_with_its_default() -> None:

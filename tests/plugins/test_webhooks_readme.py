@@ -25,23 +25,11 @@ from hubd_webhooks.signing import signed_headers
 from prometheus_client import CollectorRegistry
 from pydantic_core import PydanticUndefined
 
+from tests.plugins.readmes import Readme
 from tests.plugins.webhooks_world import KEY, OTHER_KEY, SECRET, config, endpoint, is_genuine, webhooks
 
-README = (Path(__file__).parents[2] / "plugins/hubd_webhooks/README.md").read_text()
-
-
-def block(mark: str) -> str:
-    found = re.search(rf"<!-- {mark} -->\n```\w+\n(.*?)```", README, re.DOTALL)
-    assert found
-    return found[1]
-
-
-def rows(heading: str) -> dict[str, list[str]]:
-    """The table that comes first after this text, by its first cells."""
-    table = re.search(r"(\| .*?)\n\n", README.partition(heading)[2], re.DOTALL)
-    assert table
-    cells = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[1].split("\n")[2:]]
-    return {name: row[1:] for row in cells for name in re.findall(r"`([a-z_]+)`", row[0])}
+PAGE = Readme("webhooks")
+README, block, rows = PAGE.text, PAGE.block, PAGE.rows
 
 
 # --- What it says
